@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The only place that knows the time. All times are timezone-aware UTC."""
+
+from __future__ import annotations
+
+import datetime as _datetime
+import time as _time
+
+UTC = _datetime.timezone.utc
+
+
+def now():
+    """The present, as an aware datetime in UTC with whole microseconds."""
+    return _datetime.datetime.now(UTC)
+
+
+def monotonic():
+    """Seconds of a clock that is never set back; only differences mean something."""
+    return _time.monotonic()
+
+
+def sleep(seconds):
+    _time.sleep(seconds)
+
+
+def iso(moment):
+    """ISO 8601 with ``Z`` and milliseconds: ``2026-11-22T02:00:00.000Z``."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def stamp(moment):
+    """The form that file names carry: ``20261122_020000`` (UTC)."""
+    return moment.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
+
+
+def parse(text):
+    """A time from ISO 8601 (``Z``, an offset, or none: then UTC), a bare date (its midnight) or a file name's stamp.
+
+    Raises ValueError for anything else.
+    """
+    text = text.strip()
+    if len(text) == 15 and text[8] == "_":
+        return _datetime.datetime.strptime(text, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+    if not (len(text) >= 10 and text[:4].isdigit() and text[4] == "-"):
+        raise ValueError(f"not a time: {text}")
+    if text[-1] in "zZ":
+        text = text[:-1] + "+00:00"
+    moment = _datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def seconds_between(earlier, later):
+    return (later - earlier).total_seconds()
+
+
+def after(moment, seconds):
+    return moment + _datetime.timedelta(seconds=seconds)

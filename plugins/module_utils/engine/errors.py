@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every way to fail: one class for each error code, with its exit status and its next step.
+
+The codes are part of the contract of the modules, the command line and the API; ``CODES`` lists them.
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+def show(path):
+    """A path as one printable line: control characters and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(path))
+
+
+class BackupError(Exception):
+    """The root of all errors of the engine.
+
+    ``cause`` says what is wrong, ``path`` names the file, ``hint`` the next step (each class has a default);
+    ``details`` are data for the caller, such as ``steps`` or the ``processes`` that hold a file.
+    """
+
+    error_code = "failed"
+    exit_code = 1
+    hint = "Read the cause, mend it and run the command again; nothing was lost."
+
+    def __init__(self, cause, *, path=None, hint=None, **details):
+        self.cause = cause
+        self.path = None if path is None else str(path)
+        if hint is not None:
+            self.hint = hint
+        self.details = details
+        super().__init__(self.message)
+
+    @property
+    def message(self):
+        where = "" if self.path is None else show(self.path) + ": "
+        return f"{where}{self.cause}. {self.hint}"
+
+    def as_result(self):
+        """The fields that a failed module, command line or API call answers with."""
+        result = {"error_code": self.error_code, "msg": self.message, **self.details}
+        if self.path is not None:
+            result.setdefault("path", self.path)
+        return result
+
+
+class UsageError(BackupError):
+    error_code = "usage"
+    exit_code = 2
+    hint = "Correct the call; the command's --help and the module's ansible-doc page list what is accepted."
+
+
+class ConfigError(BackupError):
+    error_code = "config_invalid"
+    exit_code = 2
+    hint = "Correct the configuration; nothing was done and every backup is as it was."
+
+
+class NameInvalid(UsageError):
+    error_code = "name_invalid"
+    hint = "Give a name of printable characters without '/' or '\\', such as 'app', that does not begin with '.' or '-'."
+
+
+class BackupDirInvalid(BackupError):
+    error_code = "backup_dir_invalid"
+    exit_code = 2
+    hint = "Give a directory of its own for the backups, best on another disk than the database."
+
+
+class DatabaseNotFound(BackupError):
+    error_code = "database_not_found"
+    hint = "Check the path; nothing was created."
+
+
+class DatabaseNotAFile(BackupError):
+    error_code = "database_not_a_file"
+    hint = "Give the path of the SQLite file itself."
+
+
+class DatabaseEmpty(BackupError):
+    error_code = "database_empty"
+    hint = (
+        "SQLite would call this healthy, but it holds nothing: check the path, and restore a backup if the data was lost."
+    )
+
+
+class NotADatabase(BackupError):
+    error_code = "not_a_database"
+    hint = "Check the path; if this was a SQLite database, its first page is damaged: restore a backup."
+
+
+class DatabaseEncrypted(BackupError):
+    error_code = "database_encrypted"
+    exit_code = 8
+    hint = "Only the application that has the key can read it: back it up with the application's own command."
+
+
+class DatabaseCorrupt(BackupError):
+    error_code = "database_corrupt"
+    hint = "Stop writing to it and restore the newest verified backup; older backups were left alone."
+
+
+class DatabaseBusy(BackupError):
+    error_code = "database_busy"
+    exit_code = 6
+    hint = "Wait until the other process has finished, or raise busy_timeout."
+
+
+class InUse(BackupError):
+    error_code = "in_use"
+    exit_code = 6
+    hint = "Stop these processes and run the restore again: a file that is held open cannot be replaced safely."
+
+
+class Busy(BackupError):
+    error_code = "busy"
+    exit_code = 6
+    hint = "Wait until that operation has finished, or raise busy_timeout."
+
+
+class BackupNotFound(BackupError):
+    error_code = "backup_not_found"
+    exit_code = 3
+    hint = "List the backups (command 'list', module backup_info) and name one of them."
+
+
+class BackupInvalid(BackupError):
+    error_code = "backup_invalid"
+    exit_code = 3
+    hint = "Do not restore it: choose another backup (command 'list', module backup_info)."
+
+
+class VerificationFailed(BackupError):
+    error_code = "verification_failed"
+    exit_code = 3
+    hint = (
+        "The database itself is probably damaged: restore the newest verified backup; "
+        "the failed copy was kept aside for inspection."
+    )
+
+
+class Unverifiable(BackupError):
+    error_code = "unverifiable"
+    exit_code = 8
+    hint = "Verify it where the missing part exists, or choose verify=none to rely on checksums alone."
+
+
+class NotConfirmed(BackupError):
+    error_code = "not_confirmed"
+    exit_code = 4
+    hint = "Nothing was changed; confirm with force to go on."
+
+
+class RetentionBrake(NotConfirmed):
+    error_code = "retention_brake"
+    hint = "Nothing was removed; look at the plan (check mode), then raise max_remove_percent for one run."
+
+
+class NoSpace(BackupError):
+    error_code = "no_space"
+    exit_code = 5
+    hint = "Free space on that filesystem or choose another directory; everything is as it was."
+
+
+class RolledBack(BackupError):
+    error_code = "rolled_back"
+    exit_code = 7
+    hint = "The old content is back in place; choose another backup or look at the failed check."
+
+
+class RestoreFailed(BackupError):
+    error_code = "restore_failed"
+    hint = "Look at the steps; the pre-restore backup holds the old content."
+
+
+class PermissionDenied(BackupError):
+    error_code = "permission_denied"
+    hint = "Run as root or as the owner of the database, or grant exactly that access."
+
+
+class ReadOnly(BackupError):
+    error_code = "read_only"
+    hint = "Remount the filesystem writable, or choose a place on another one."
+
+
+class IoError(BackupError):
+    error_code = "io_error"
+    hint = "Check the disk (kernel log, SMART) and run the command again."
+
+
+class AuditBroken(BackupError):
+    error_code = "audit_broken"
+    hint = "A past line was changed or removed: compare the log with its off-host copy."
+
+
+class Unhealthy(BackupError):
+    error_code = "unhealthy"
+    hint = "Each check that is not ok names its cause."
+
+
+def _codes(root):
+    found = {root.error_code: root}
+    for child in root.__subclasses__():
+        found.update(_codes(child))
+    return found
+
+
+CODES = _codes(BackupError)
+
+_BY_ERRNO = {
+    errno.ENOSPC: NoSpace,
+    errno.EDQUOT: NoSpace,
+    errno.EFBIG: NoSpace,
+    errno.EACCES: PermissionDenied,
+    errno.EPERM: PermissionDenied,
+    errno.EROFS: ReadOnly,
+}
+
+
+def from_os_error(error, path=None):
+    """The engine's error for an ``OSError``, naming the file that the system named, else ``path``."""
+    kind = _BY_ERRNO.get(error.errno, IoError)
+    named = error.filename if error.filename is not None else path
+    if isinstance(named, bytes):
+        named = named.decode("utf-8", "surrogateescape")
+    return kind(error.strerror or str(error), path=named)

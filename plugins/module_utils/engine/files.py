@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The only place that touches the disk's names and durability.
+
+Paths are ``str`` with undecodable bytes as surrogate escapes (``os.fsdecode``), so any name of the filesystem passes.
+Every function raises ``OSError`` as the system gives it; the operations turn it into the engine's errors.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from . import errors
+
+CHUNK = 1024 * 1024
+PARTIAL = ".partial"
+QUARANTINED = ".quarantined"
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+
+
+def resolve(path):
+    """The real path, every symbolic link resolved once; the file itself need not exist."""
+    return os.path.realpath(os.path.abspath(os.fsdecode(path)))
+
+
+def exists(path):
+    """Whether the name is taken, also by a dangling symbolic link."""
+    return os.path.lexists(path)
+
+
+def size(path):
+    """Bytes of the file, 0 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def make_directory(path, mode=0o700):
+    """Make the directory (and what is missing above it), durable; one that is there is left as it is."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        make_directory(parent, mode=0o755)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    sync_directory(parent)
+
+
+def open_new(path, mode=0o600):
+    """Descriptor of a file that this call creates, with its final mode from the start; FileExistsError if the name is taken."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+
+
+def create_new(path, mode=0o600):
+    os.close(open_new(path, mode))
+
+
+def open_regular(path, follow=False):
+    """Read-only descriptor of a regular file. A FIFO or a device is refused instead of waited for."""
+    flags = os.O_RDONLY | _NONBLOCK | _CLOEXEC | _BINARY | (0 if follow else _NOFOLLOW)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(22, "not a regular file", path)
+    return descriptor
+
+
+def open_append(path, mode=0o600):
+    """Descriptor for reading and appending; created with its final mode. A symbolic link is refused."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+
+
+def write_all(descriptor, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_new(path, data, mode=0o600):
+    """Create ``path`` with ``data``, durable. A failure half way leaves no file; a crash leaves a part of it."""
+    descriptor = open_new(path, mode)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path, data, mode=0o600):
+    """Replace ``path`` by a file with ``data``: at any instant the name has the old content or the new, whole."""
+    directory, base = os.path.split(path)
+    temporary = os.path.join(directory, f".{base}.{os.getpid()}{PARTIAL}")
+    if exists(temporary):
+        os.unlink(temporary)
+    write_new(temporary, data, mode)
+    replace(temporary, path)
+
+
+def sync(path):
+    """fsync of a file's content and size."""
+    descriptor = os.open(path, os.O_RDONLY | _CLOEXEC | _BINARY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path):
+    """Make the names in a directory durable (nothing to do where directories cannot be opened, as on Windows)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(source, target):
+    """Rename over ``target``, then fsync the directory. A crash leaves the old file or the new under the name."""
+    os.replace(source, target)
+    sync_directory(os.path.dirname(target))
+
+
+def publish(source, target):
+    """Rename to a name that must be free, then fsync the directory."""
+    if exists(target):
+        raise FileExistsError(17, "the name is taken", target)
+    replace(source, target)
+
+
+def link(source, target):
+    """A second name for the file, durable."""
+    os.link(source, target, follow_symlinks=False)
+    sync_directory(os.path.dirname(target))
+
+
+def remove(path):
+    """Remove a name; one that is not there is fine. Not durable by itself: follow with ``sync_directory``."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def copy(source, target, *, hasher=None, progress=None, mode=0o600):
+    """Copy the bytes of a regular file into a new file, fsynced; returns the number of bytes.
+
+    ``hasher.update`` sees the bytes as they pass, so that no second reading is needed.
+    A failure half way removes the target.
+    """
+    reader = open_regular(source, follow=True)
+    try:
+        writer = open_new(target, mode)
+        try:
+            total = pump(reader, writer, os.fstat(reader).st_size, hasher=hasher, progress=progress)
+            os.fsync(writer)
+        except BaseException:
+            remove(target)
+            raise
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+    return total
+
+
+def pump(reader, writer, expected, *, hasher=None, progress=None):
+    """Move all bytes from one descriptor to another; returns how many."""
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    total = 0
+    while True:
+        count = os.readv(reader, [buffer]) if hasattr(os, "readv") else _read_into(reader, buffer)
+        if not count:
+            return total
+        if hasher is not None:
+            hasher.update(view[:count])
+        write_all(writer, view[:count])
+        total += count
+        if progress is not None:
+            progress(total, expected)
+
+
+def _read_into(reader, buffer):
+    data = os.read(reader, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def sha256(path, progress=None):
+    """SHA-256 of a regular file's bytes, as hex."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    reader = open_regular(path, follow=True)
+    try:
+        expected = os.fstat(reader).st_size
+        total = 0
+        while True:
+            data = os.read(reader, CHUNK)
+            if not data:
+                return digest.hexdigest()
+            digest.update(data)
+            total += len(data)
+            if progress is not None:
+                progress(total, expected)
+    finally:
+        os.close(reader)
+
+
+def free_bytes(path):
+    """Bytes that this user may still write on the filesystem of an existing directory."""
+    if hasattr(os, "statvfs"):
+        facts = os.statvfs(path)
+        return facts.f_frsize * (facts.f_bfree if os.geteuid() == 0 else facts.f_bavail)
+    import shutil
+
+    return shutil.disk_usage(path).free
+
+
+def disk_use(path):
+    """(used bytes, bytes that ordinary users can have in all) of the filesystem, counted as ``df`` does."""
+    if hasattr(os, "statvfs"):
+        facts = os.statvfs(path)
+        used = facts.f_frsize * (facts.f_blocks - facts.f_bfree)
+        return used, used + facts.f_frsize * facts.f_bavail
+    import shutil
+
+    usage = shutil.disk_usage(path)
+    return usage.used, usage.total
+
+
+def require_space(directory, needed, what):
+    """Raise NoSpace unless ``needed`` bytes are free; nothing is written."""
+    free = free_bytes(directory)
+    if free < needed:
+        raise errors.NoSpace(
+            f"{what} needs {needed} bytes and {free} are free", path=directory, needed_bytes=needed, free_bytes=free
+        )
+
+
+def copy_ownership(reference, target):
+    """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of the file ``reference``."""
+    facts = os.stat(reference)
+    set_ownership(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
+    if not hasattr(os, "listxattr"):
+        return
+    for attribute in os.listxattr(reference):
+        try:
+            wanted = os.getxattr(reference, attribute)
+            if attribute not in os.listxattr(target) or os.getxattr(target, attribute) != wanted:
+                os.setxattr(target, attribute, wanted)
+        except OSError as error:
+            # security.* of another label set or trusted.* need rights that an owner who may replace the file can lack.
+            if error.errno not in _ATTRIBUTE_REFUSED:
+                raise
+
+
+_ATTRIBUTE_REFUSED = (1, 13, 95)  # EPERM, EACCES, EOPNOTSUPP
+
+
+def set_ownership(target, uid, gid, mode):
+    if hasattr(os, "chown"):
+        facts = os.stat(target)
+        if (facts.st_uid, facts.st_gid) != (uid, gid):
+            os.chown(target, uid, gid)
+    os.chmod(target, mode)
+
+
+def is_mount_point(path):
+    """Whether the file itself is a mount point (a bind-mounted single file cannot be renamed over)."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as table:
+            raw = os.fsencode(path)
+            return any(_unescape(line.split(b" ", 5)[4]) == raw for line in table)
+    except OSError:
+        return os.path.ismount(path)
+
+
+def _unescape(field):
+    for code, plain in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(code, plain)
+    return field

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One operation per name at a time, across processes.
+
+The lock lies in the backup directory (``.state/NAME.lock``), because that is what all callers of a name have in
+common, whether they come from a timer, Ansible, the API or a shell, with a configuration or without. The kernel drops
+it when its holder dies, so there is no stale lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from . import clock, errors, files, processes
+
+POLL_SECONDS = 0.05
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+# On Windows a locked byte cannot be read by others, so it lies behind the text that says who holds it.
+_WINDOWS_BYTE = 1 << 20
+
+
+def _try_lock(descriptor):
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            os.lseek(descriptor, _WINDOWS_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def wait_for(descriptor, seconds):
+    """Whether the exclusive lock on an open file could be had within so many seconds."""
+    deadline = clock.monotonic() + seconds
+    while not _try_lock(descriptor):
+        if clock.monotonic() >= deadline:
+            return False
+        clock.sleep(POLL_SECONDS)
+    return True
+
+
+@contextlib.contextmanager
+def held(path, operation, seconds):
+    """Hold the lock file while the block runs; raises Busy, naming the holder, when it is not free in time."""
+    files.make_directory(os.path.dirname(path))
+    descriptor = files.open_append(path)
+    try:
+        if not wait_for(descriptor, seconds):
+            owner = read_owner(path)
+            raise errors.Busy(
+                f"another operation on this name is running: {describe(owner)}; waited {seconds:g} s",
+                path=path,
+                holder=owner,
+            )
+        _note_owner(descriptor, operation)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _note_owner(descriptor, operation):
+    owner = {"pid": os.getpid(), "operation": operation, "since": clock.iso(clock.now())}
+    os.ftruncate(descriptor, 0)
+    files.write_all(descriptor, json.dumps(owner).encode("ascii"))
+
+
+def read_owner(path):
+    """Who wrote itself into the lock file: {pid, operation, since}, or None. It may have died since."""
+    try:
+        with open(path, "rb") as source:
+            owner = json.loads(source.read(4096))
+        return owner if isinstance(owner, dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def describe(owner):
+    if not owner:
+        return "its holder has not said who it is"
+    command = processes.command(owner.get("pid"))
+    return f"{owner.get('operation')} by pid {owner.get('pid')} ({command}) since {owner.get('since')}"
+
+
+def is_held(path):
+    """Whether somebody holds the lock now; takes nothing and creates nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)

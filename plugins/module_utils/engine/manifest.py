@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The JSON file beside a backup: what it is, where it came from, how it was verified."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import sys
+
+from . import __version__, clock, errors, files
+
+SCHEMA_VERSION = 1
+SUFFIX = ".json"
+# A manifest grows with the number of tables, about 60 bytes each; what is larger than this was not written by us.
+LARGEST = 16 * 1024 * 1024
+
+_REQUIRED = {
+    "schema_version": int,
+    "file": str,
+    "name": str,
+    "created_at": str,
+    "stored_bytes": int,
+    "sha256": str,
+    "verification": dict,
+    "source": dict,
+}
+_OPTIONAL = {
+    "host": str,
+    "size_bytes": int,
+    "content_sha256": str,
+    "compression": str,
+    "trigger": str,
+    "pinned": bool,
+    "annotations": dict,
+    "method": str,
+}
+
+
+def path_for(backup_path):
+    return backup_path + SUFFIX
+
+
+def tool():
+    """Which program made it: for the day when a version turns out to have been wrong."""
+    return {
+        "version": __version__,
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def host():
+    return socket.gethostname()
+
+
+def encode(manifest):
+    """Bytes of the manifest. ASCII, so that undecodable bytes in a path survive as escapes."""
+    return json.dumps(manifest, indent=2, sort_keys=False, ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def load(path):
+    """The manifest in the file, checked. Raises BackupInvalid that says what is wrong with it; unknown keys are kept."""
+    try:
+        descriptor = files.open_regular(path)
+    except OSError as error:
+        if error.errno in (22, 40):  # not a regular file, a symbolic link
+            raise _invalid(path, "it is not a regular file") from error
+        raise errors.from_os_error(error, path) from error
+    try:
+        if os.fstat(descriptor).st_size > LARGEST:
+            raise _invalid(path, f"it is larger than {LARGEST} bytes")
+        with os.fdopen(os.dup(descriptor), "rb") as stream:
+            raw = stream.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
+    return decode(raw, path)
+
+
+def decode(raw, path):
+    try:
+        manifest = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise _invalid(path, f"it is not valid JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise _invalid(path, "it is not a JSON object")
+    version = manifest.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise _invalid(path, "it has no schema_version, so it is not a manifest of ours")
+    if version > SCHEMA_VERSION:
+        raise _invalid(path, f"its schema_version {version} is newer than {SCHEMA_VERSION}: upgrade digitalme.backup")
+    for key, kind in _REQUIRED.items():
+        if key not in manifest:
+            raise _invalid(path, f"it lacks '{key}'")
+        _require_kind(manifest, key, kind, path)
+    for key, kind in _OPTIONAL.items():
+        if manifest.get(key) is not None:
+            _require_kind(manifest, key, kind, path)
+    try:
+        clock.parse(manifest["created_at"])
+    except ValueError as error:
+        raise _invalid(path, f"its created_at is not a time ({manifest['created_at']!r})") from error
+    return manifest
+
+
+def _require_kind(manifest, key, kind, path):
+    value = manifest[key]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _invalid(path, f"its '{key}' is not of type {kind.__name__}")
+
+
+def _invalid(path, cause):
+    return errors.BackupInvalid(
+        f"the manifest cannot be used: {cause}",
+        path=path,
+        hint="The backup beside it is listed as unverified; adopt it again (command 'validate --adopt') or choose another.",
+    )
+
+
+def write_new(path, manifest):
+    """Create the manifest under its final name, durable.
+
+    A crash half way leaves a part of it beside a backup that is still named ``.partial``: the next run removes both.
+    """
+    files.write_new(path, encode(manifest))
+
+
+def update(path, **changes):
+    """Replace keys of a manifest on disk at once (old or new, whole); everything else in it is kept. Returns it."""
+    current = load(path)
+    current.update(changes)
+    files.write_atomically(path, encode(current), mode=os.stat(path).st_mode & 0o777)
+    return current

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which processes hold a file open? Read from /proc where there is one."""
+
+from __future__ import annotations
+
+import os
+
+
+def holders(paths):
+    """The other processes that hold any of the files open, as a list of {pid, command}; and how many could not be seen.
+
+    Files are compared by device and inode, so that other names, mount namespaces and unlinked names do not hide one.
+    Where /proc is missing, nothing can be seen and the second number is -1.
+    """
+    wanted = set()
+    for path in paths:
+        try:
+            facts = os.stat(path)
+        except OSError:
+            continue
+        wanted.add((facts.st_dev, facts.st_ino))
+    try:
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    except OSError:
+        return [], -1
+    found, unseen = [], 0
+    for pid in pids:
+        if pid == os.getpid():
+            continue
+        held = _holds(pid, wanted)
+        if held is None:
+            unseen += 1
+        elif held:
+            found.append({"pid": pid, "command": command(pid)})
+    return found, unseen
+
+
+def _holds(pid, wanted):
+    """Whether the process holds one of the files; None where we may not look, False where it has gone."""
+    directory = f"/proc/{pid}/fd"
+    try:
+        descriptors = os.listdir(directory)
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        try:
+            facts = os.stat(f"{directory}/{descriptor}")
+        except OSError:
+            continue
+        if (facts.st_dev, facts.st_ino) in wanted:
+            return True
+    return False
+
+
+def command(pid):
+    """The program's short name. Arguments are left out: they can carry secrets."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as source:
+            return source.read().strip()
+    except OSError:
+        return "?"
+
+
+def describe(found):
+    """``pid 812 (python3), pid 977 (gunicorn)``."""
+    return ", ".join(f"pid {row['pid']} ({row['command']})" for row in found)
+
+
+def alive(pid):
+    """Whether a process of this number runs on this host."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,254 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Carry out a planned restore: stage and prove, keep the old, swap, compare, and bring the old back if that fails."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from .. import clock, errors, files, manifest, processes, store, verify
+from . import journal as journal_room
+from . import plan as plan_room
+from . import recover, rehearse, stage, swap
+
+_TRY_REPLACE = (errors.DatabaseCorrupt, errors.NotADatabase, errors.ReadOnly, errors.IoError)
+
+
+class Done(NamedTuple):
+    """``changed`` is False when the live database already had the backup's content; ``kept`` is what was kept of it."""
+
+    changed: bool
+    kept: stage.Kept | None
+    staged: stage.Staged
+
+
+class Restore(NamedTuple):
+    """One planned restore with everything that carrying it out needs."""
+
+    plan: object
+    target: object
+    level: str
+    assertions: tuple
+    rollback: bool
+    may_replace: bool
+    log: object
+    steps: object
+    progress: object
+
+    @property
+    def path(self):
+        return self.plan.database
+
+    @property
+    def busy_timeout(self):
+        return self.target.settings["busy_timeout"]
+
+
+def apply(restore):
+    """Restore, compare, and roll back when the comparison fails.
+
+    Raises what a phase raises, with all steps; RolledBack when the old content had to be brought back; RestoreFailed
+    when that was not wanted or not possible. Whatever is raised, the live database holds the old content or the new.
+    """
+    staged_path = journal_room.staged_path(restore.path)
+    restore.log.note(
+        journal_room.BEGUN,
+        backup=restore.plan.entry.path,
+        strategy=restore.plan.strategy,
+        started_at=clock.iso(clock.now()),
+    )
+    try:
+        staged, kept = _prepare(restore, staged_path)
+    except BaseException:
+        _end(restore)  # Nothing live was touched.
+        raise
+    if kept is not None and kept.manifest.get("content_sha256") == staged.content_sha256:
+        _drop_needless(kept)
+        restore.steps.skipped("restore", "the live database already has the content of the backup")
+        _end(restore)
+        return Done(False, None, staged)
+    replaced = _swap(restore, staged)
+    _compare(restore, staged, kept, replaced)
+    swap.forget_old(restore.path)
+    _end(restore)
+    return Done(True, kept, staged)
+
+
+def _end(restore):
+    staged = journal_room.staged_path(restore.path)
+    for suffix in ("", "-journal"):
+        files.remove(staged + suffix)
+    restore.log.finish()
+
+
+def _prepare(restore, staged_path):
+    """Everything that can fail without touching the live database."""
+    plan, steps = restore.plan, restore.steps
+    with steps.step("space") as row:
+        _require_room(restore)
+        row["detail"] = f"{plan.needed_bytes} bytes needed beside the database"
+    with steps.step("stage") as row:
+        unpacked = stage.unpack(plan.entry, staged_path, restore.progress)
+        row["detail"] = f"{unpacked.size} bytes" + (", SHA-256 as in the manifest" if unpacked.trusted else "")
+    with steps.step("verify") as row:
+        staged = stage.check(plan.entry, staged_path, unpacked, restore.level, restore.assertions, restore.progress)
+        row["detail"] = f"level {restore.level}: {staged.findings.status}"
+    kept = None
+    if plan.pre_backup:
+        with steps.step("pre_backup") as row:
+            kept = stage.keep_old(restore.target, restore.target.settings, plan.live, restore.progress)
+            row["detail"] = f"{kept.shown}: {kept.detail}"
+    else:
+        steps.skipped("pre_backup", "there is no database yet" if plan.live == "absent" else "not wanted")
+    restore.log.note(journal_room.CAPTURED, kept=kept.path if kept else None, expected=staged.expected)
+    return staged, kept
+
+
+def _require_room(restore):
+    """Room for every step at once, also where backups and database share a filesystem."""
+    plan, directory = restore.plan, os.path.dirname(restore.path)
+    needed = plan.needed_bytes
+    if plan.pre_backup:
+        old = store.space_needed(restore.target)
+        shared = os.path.isdir(restore.target.backup_dir)
+        shared = shared and os.stat(restore.target.backup_dir).st_dev == os.stat(directory).st_dev
+        if shared:
+            needed += old
+        else:
+            files.require_space(restore.target.backup_dir, old, "the pre-restore backup")
+    files.require_space(directory, needed, "the restore")
+
+
+def _drop_needless(kept):
+    """The pre-restore backup just made equals the backup that was to be restored: it keeps nothing."""
+    files.remove(kept.path)
+    files.remove(manifest.path_for(kept.path))
+
+
+def _swap(restore, staged):
+    """Put the staged copy in place; True when the file was replaced, False when it was written in place.
+
+    After an error of ours the old content is there and the restore has ended. Any other exception (an interrupt) leaves
+    the journal for the next run, as a kill does.
+    """
+    with restore.steps.step("restore") as row:
+        try:
+            replaced = restore.plan.strategy == "replace" or not _write_in_place(restore, staged)
+            if replaced:
+                _replace(restore, staged)
+        except (errors.BackupError, OSError):
+            _end(restore)
+            raise
+        row["detail"] = "the file was replaced" if replaced else "written in place, in one transaction"
+    return replaced
+
+
+def _write_in_place(restore, staged):
+    """Whether SQLite could write into the live file; False when it must be replaced and may be."""
+    try:
+        restore.log.note(journal_room.SWAPPING, strategy="in_place")
+        swap.in_place(staged.path, restore.path, restore.busy_timeout, restore.progress)
+        restore.log.note(journal_room.SWAPPED)
+        return True
+    except _TRY_REPLACE as error:
+        if not restore.may_replace:
+            raise
+        plan_room.require_replaceable(restore.path, error.cause)
+        return False
+
+
+def _replace(restore, staged):
+    plan, log, path = restore.plan, restore.log, restore.path
+    existed = plan.live != "absent"
+    log.note(journal_room.CAPTURED, strategy="replace", existed=existed)
+    swap.dress(staged.path, path, (plan.entry.manifest or {}).get("source", {}))
+    # Where SQLite failed to write in place it is not asked to fold the log either.
+    live = plan.live if plan.strategy == "replace" else "damaged"
+    try:
+        swap.replace(staged.path, path, live, log)
+    except (errors.BackupError, OSError):
+        recover.undo_replace(path, log, existed=existed)
+        swap.forget_old(path)
+        raise
+
+
+def _compare(restore, staged, kept, replaced):
+    """Did the content arrive? If not, bring the old content back and raise RolledBack."""
+    try:
+        with restore.steps.step("compare") as row:
+            findings = verify.verify_live(
+                restore.path,
+                restore.level,
+                source=staged.expected,
+                assertions=restore.assertions,
+                busy_timeout=restore.busy_timeout,
+            )
+            writers = "" if findings.status == "ok" else _writers(restore, findings)
+            if writers:
+                row["detail"] = f"{writers} wrote since: {verify.summary(findings)}"
+            elif findings.status == "ok":
+                row["detail"] = rehearse.compared(staged.expected)
+            else:
+                raise errors.RestoreFailed(
+                    f"the restored database did not pass its checks ({verify.summary(findings)})", path=restore.path
+                )
+    except errors.DatabaseBusy as error:
+        error.hint = "The new content is in place but could not be checked; the next run checks it and ends the restore."
+        raise
+    except errors.BackupError as error:
+        _roll_back(restore, kept, replaced, error)
+
+
+def _writers(restore, findings):
+    """Who may have changed rows in the moment since: differing rows are no failure while an application writes."""
+    if any(row["check"] != "rows" for row in findings.errors):
+        return ""
+    found, _unseen = processes.holders([restore.path])
+    return processes.describe(found)
+
+
+def _roll_back(restore, kept, replaced, cause):
+    """Bring the old content back; always raises."""
+    steps, path = restore.steps, restore.path
+    possible = replaced or (kept is not None and kept.path is not None)
+    if not restore.rollback or not possible:
+        reason = "was not wanted" if not restore.rollback else "is not possible without a pre-restore backup"
+        steps.skipped("rollback", f"it {reason}")
+        swap.forget_old(path)
+        _end(restore)
+        raise errors.RestoreFailed(
+            f"{cause.cause}; bringing the old content back {reason}",
+            path=path,
+            hint="The new content is in place and failed its checks: restore another backup.",
+            steps=steps.rows,
+            rolled_back=False,
+        ) from cause
+    try:
+        with steps.step("rollback") as row:
+            row["detail"] = _bring_back(restore, kept, replaced)
+    except errors.BackupError as error:
+        where = kept.shown if kept else journal_room.aside_path(path)
+        error.hint = f"The old content is kept in {errors.show(where)}; the next run tries again to bring it back."
+        error.details["rolled_back"] = False
+        raise
+    swap.forget_old(path)
+    _end(restore)
+    raise errors.RolledBack(
+        f"{cause.cause}; the old content was brought back", path=path, steps=steps.rows, rolled_back=True
+    ) from cause
+
+
+def _bring_back(restore, kept, replaced):
+    path = restore.path
+    in_place_possible = kept is not None and kept.path is not None
+    if replaced and not (in_place_possible and processes.holders([path])[0]):
+        recover.undo_replace(path, restore.log, existed=restore.plan.live != "absent")
+        return "the old file was renamed back"
+    restore.log.note(journal_room.ROLLING_BACK, strategy="in_place")
+    swap.in_place(kept.path, path, restore.busy_timeout, restore.progress)
+    if kept.manifest["verification"]["status"] == "ok":
+        findings = verify.verify_live(path, "none", source=kept.manifest["source"], busy_timeout=restore.busy_timeout)
+        if findings.status != "ok" and not _writers(restore, findings):
+            raise errors.RestoreFailed(f"the old content did not come back ({verify.summary(findings)})", path=path)
+    return "the pre-restore backup was written back in place"

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a restore writes down before each step, so that the next run can finish or undo it.
+
+The journal lies beside the live database (``.NAME.digitalme-restore``), because the database is what all later runs
+have in common: one that uses another backup directory must find it too. It is locked while its restore runs, and it is
+gone when the restore has ended, well or not. Each line is a JSON object with a ``phase``; a torn last line was never
+acted upon and is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import NamedTuple
+
+from .. import errors, files, lock
+
+SUFFIX = ".digitalme-restore"
+
+BEGUN = "begun"
+CAPTURED = "captured"
+SWAPPING = "swapping"
+SWAPPED = "swapped"
+ROLLING_BACK = "rolling_back"
+
+
+class Pending(NamedTuple):
+    """A restore that did not end: its first record and the phase it had reached."""
+
+    path: str
+    phase: str
+    record: dict
+
+    @property
+    def message(self):
+        begun = self.record.get("started_at", "an unknown time")
+        backup = self.record.get("backup", "an unknown backup")
+        return (
+            f"a restore of {errors.show(backup)} begun at {begun} was interrupted ({self.phase}); "
+            "the next backup or restore of this database finishes or undoes it"
+        )
+
+
+def path_for(database):
+    directory, base = os.path.split(database)
+    return os.path.join(directory, f".{base}{SUFFIX}")
+
+
+def staged_path(database):
+    """The checked copy that will become the database, on the same filesystem."""
+    directory, base = os.path.split(database)
+    return os.path.join(directory, f".{base}.restore{files.PARTIAL}")
+
+
+def aside_path(database):
+    """The old database, until the new one has passed its checks."""
+    directory, base = os.path.split(database)
+    return os.path.join(directory, f".{base}.restore-old")
+
+
+def pending(database):
+    """The interrupted restore of a database, or None; reads only. One that is running now is not interrupted."""
+    path = path_for(database)
+    try:
+        with open(path, "rb") as source:
+            raw = source.read()
+    except OSError:
+        return None
+    if lock.is_held(path):
+        return None
+    return _parse(path, raw)
+
+
+def _parse(path, raw):
+    records = []
+    for line in raw.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "phase" in record:
+            records.append(record)
+    if not records:
+        return None
+    merged: dict = {}
+    for record in records:
+        merged.update(record)
+    return Pending(path, records[-1]["phase"], merged)
+
+
+class Journal:
+    """The open, locked journal of one restore."""
+
+    def __init__(self, path, descriptor, raw):
+        self._path, self._descriptor = path, descriptor
+        self.pending = _parse(path, raw)
+
+    @classmethod
+    def open(cls, database, seconds):
+        """Create or open the journal and lock it; raises Busy when another restore of the database is running.
+
+        A crash after it leaves an empty journal, which means nothing.
+        """
+        path = path_for(database)
+        while True:
+            descriptor = files.open_append(path)
+            if not lock.wait_for(descriptor, seconds):
+                os.close(descriptor)
+                raise errors.Busy("a restore of this database is running", path=database)
+            try:
+                same = os.path.samestat(os.fstat(descriptor), os.stat(path))
+            except FileNotFoundError:
+                same = False
+            if same:
+                break
+            os.close(descriptor)  # Another restore ended and removed it between our opening and locking.
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(descriptor), "rb") as source:
+            raw = source.read()
+        return cls(path, descriptor, raw)
+
+    def note(self, phase, **facts):
+        """Write a phase down, durable, before it begins."""
+        line = json.dumps({"phase": phase, **facts}, ensure_ascii=True).encode("ascii")
+        files.write_all(self._descriptor, b"\n" + line + b"\n")
+        os.fsync(self._descriptor)
+        if phase == BEGUN:
+            files.sync_directory(os.path.dirname(self._path))
+
+    def clear(self):
+        """Forget the phases of an interrupted restore that has been settled."""
+        os.ftruncate(self._descriptor, 0)
+        os.fsync(self._descriptor)
+        self.pending = None
+
+    def finish(self):
+        """The restore has ended: remove the journal. A crash before it is settled again by the next run."""
+        files.remove(self._path)
+        files.sync_directory(os.path.dirname(self._path))
+
+    def close(self):
+        os.close(self._descriptor)

@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Put the staged copy in the live database's place, and the old content back. The only code that writes to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from .. import clock, database, errors, files, snapshot
+from . import journal as journal_room
+from . import plan as plan_room
+
+_BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html
+_PATIENCE = 0.1
+
+
+def in_place(content, path, busy_timeout, progress=None):
+    """Write the pages of the file ``content`` into the live database in one transaction of SQLite.
+
+    SQLite keeps the old pages in its rollback journal, or appends the new ones to the log, and both are synced before
+    the commit. A crash before the commit leaves the old content (the next reader rolls back), after it the new.
+    Raises DatabaseBusy when other connections do not let go within ``busy_timeout`` seconds, and what SQLite says
+    otherwise; the old content is then still there.
+    """
+    source = database.connect(content, immutable=True)
+    try:
+        target = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
+        try:
+            _copy_pages(source, target, path, busy_timeout, progress)
+            # The log now holds the whole database; a reader may keep it from being emptied, which harms nothing.
+            target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            target.close()
+    except sqlite3.Error as error:
+        raise database.translate(error, path) from error
+    finally:
+        source.close()
+
+
+def _copy_pages(source, target, path, busy_timeout, progress):
+    deadline = clock.monotonic() + busy_timeout
+
+    def step(status, remaining, total):
+        # Connection.backup retries for ever on a locked target; an exception from here ends it, rolled back.
+        if status in _BUSY and clock.monotonic() >= deadline:
+            raise errors.DatabaseBusy(f"it stayed locked for {busy_timeout:g} s", path=path)
+        if progress is not None:
+            progress("restore", total - remaining, total)
+
+    source.backup(target, pages=database.STEP_PAGES, progress=step, sleep=_PATIENCE / 2)
+
+
+def dress(staged, path, source):
+    """Give the staged file the owner, mode, attributes and journal mode that the database has, or had when backed up."""
+    if source.get("journal_mode") == "wal":
+        snapshot.set_wal_flag(staged, True)
+    if files.exists(path):
+        files.copy_ownership(path, staged)
+    else:
+        _dress_as_recorded(staged, path, source)
+    files.sync(staged)
+
+
+def _dress_as_recorded(staged, path, source):
+    """The database is gone: its manifest knows the mode and, for root, the owner; else the directory's owner has it."""
+    try:
+        mode = int(str(source.get("mode")), 8)
+    except ValueError:
+        mode = 0o600
+    if not hasattr(os, "geteuid"):
+        return
+    facts = os.stat(os.path.dirname(path))
+    uid, gid = source.get("uid"), source.get("gid")
+    if os.geteuid() != 0:
+        uid, gid = os.geteuid(), os.stat(staged).st_gid
+    elif not isinstance(uid, int) or not isinstance(gid, int):
+        uid, gid = facts.st_uid, facts.st_gid
+    files.set_ownership(staged, uid, gid, mode)
+
+
+def replace(staged, path, live, log):
+    """Rename the staged file over the live one, keeping the old one aside. ``log`` is the open restore journal.
+
+    1. Of a sound database SQLite folds the log or a hot journal into the file: crash: old content, whole.
+    2. ``swapping`` is noted. What sidecars are left (of a damaged database) are renamed aside: crash: the damaged file
+       without them, and the next run puts them back.
+    3. The old file gets a second name aside: crash: as before.
+    4. The rename: before it the old content, after it the new, both without sidecars, so neither is ever mixed with a
+       log of the other.
+    5. ``swapped`` is noted; whoever opened the old file in the last moment is found now, and the old file put back.
+    """
+    if live == "sound":
+        fold(path)
+    log.note(journal_room.SWAPPING, existed=live != "absent")
+    directory, aside = os.path.dirname(path), journal_room.aside_path(path)
+    for suffix in database.SIDECARS:
+        if files.exists(path + suffix):
+            os.replace(path + suffix, aside + suffix)
+    files.sync_directory(directory)
+    if live != "absent":
+        files.remove(aside)
+        _second_name(path, aside)
+    files.replace(staged, path)
+    log.note(journal_room.SWAPPED)
+    if live != "absent":
+        plan_room.require_free(aside)
+
+
+def _second_name(path, aside):
+    try:
+        files.link(path, aside)
+    except OSError:
+        # A filesystem without hard links (FAT, some network ones): a copy serves as well.
+        files.copy(path, aside)
+        files.copy_ownership(path, aside)
+        files.sync_directory(os.path.dirname(aside))
+
+
+def fold(path):
+    """Let SQLite bring a database and its log or hot journal into the one file. Raises DatabaseBusy when it is in use."""
+    if not files.size(path):
+        return
+    connection = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
+    try:
+        row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if row and row[0]:
+            raise errors.DatabaseBusy("its log cannot be folded in while another connection uses it", path=path)
+    except sqlite3.Error as error:
+        raise database.translate(error, path) from error
+    finally:
+        connection.close()
+
+
+def put_back(path, log):
+    """Bring the old file back after ``replace``: the same inode, with the sidecars it had.
+
+    Also the undo of a restore that was killed at any point of ``replace`` or of this function.
+    Sidecars of the new file go first: crash: the new file without a log of its own checks. Then the old file is renamed
+    back: crash: the old file, its sidecars still aside, and ``rolling_back`` noted. Then its sidecars.
+    """
+    log.note(journal_room.ROLLING_BACK)
+    directory, aside = os.path.dirname(path), journal_room.aside_path(path)
+    if files.exists(aside):
+        for suffix in database.SIDECARS:
+            files.remove(path + suffix)
+        files.sync_directory(directory)
+        files.replace(aside, path)
+    sidecars_back(path)
+
+
+def remove_new(path):
+    """Undo of a ``replace`` where there had been no database: take the new file away again."""
+    for suffix in ("", *database.SIDECARS):
+        files.remove(path + suffix)
+    sidecars_back(path)
+
+
+def sidecars_back(path):
+    """Rename the old file's sidecars back beside it. Where an application has made new ones since, those stay."""
+    aside = journal_room.aside_path(path)
+    for suffix in database.SIDECARS:
+        if files.exists(aside + suffix) and not files.exists(path + suffix):
+            os.replace(aside + suffix, path + suffix)
+    files.sync_directory(os.path.dirname(path))
+
+
+def forget_old(path):
+    """The new database has passed its checks: remove what was kept aside for the way back. Crash: some of it is left."""
+    aside = journal_room.aside_path(path)
+    removed = [files.remove(aside + suffix) for suffix in ("", *database.SIDECARS)]
+    if any(removed):
+        files.sync_directory(os.path.dirname(path))

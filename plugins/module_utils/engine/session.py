@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What all operations share: find the target, hold the name's lock, settle what was interrupted, leave one audit line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+
+from . import audit, clock, config, database, errors, files, lock, manifest, store
+from .restore import journal as journal_room
+from .restore import recover
+
+# Where the audit line goes when its own place cannot be written: no operation is to leave no trace.
+_LAST_RESORT = os.path.join("~", ".local", "state", "digitalme-backup", "audit.jsonl")
+
+
+class Session:
+    """One running operation. ``note`` collects what its audit line says; ``warnings`` go into its result."""
+
+    def __init__(self, operation, caller, progress):
+        self.operation = operation
+        self.caller = caller or {"via": "python"}
+        self.progress = progress
+        self.note: dict = {}
+        self.warnings: list = []
+        self.target: config.Target = None  # type: ignore[assignment]
+
+    @property
+    def settings(self):
+        return self.target.settings
+
+    def tell(self, **facts):
+        self.note.update({key: value for key, value in facts.items() if value is not None})
+
+
+@contextlib.contextmanager
+def operation(name, call, *, caller=None, progress=None, silent=False):
+    """Run one operation; ``call`` holds the arguments of `config.target` and ``config_path``.
+
+    Every error that leaves it is one of the engine's. ``silent`` leaves no audit line: for check mode, which does
+    nothing, and for looking at a catalog.
+    """
+    session = Session(name, caller, progress)
+    started = clock.monotonic()
+    outcome, cause = "ok", None
+    try:
+        try:
+            loaded = config.load(call.pop("config_path", None))
+            session.warnings.extend(loaded.warnings)
+            session.note["audit_log"] = loaded.audit_log or _beside(call.get("backup_dir"))
+            session.target = config.target(loaded, **call)
+            session.note["audit_log"] = session.target.audit_log
+            yield session
+        except OSError as error:
+            raise errors.from_os_error(error) from error
+        except sqlite3.Error as error:
+            raise database.translate(error, session.target and session.target.database) from error
+    except errors.BackupError as error:
+        outcome, cause = error.error_code, error
+        raise
+    except BaseException as error:
+        outcome, cause = "interrupted", error
+        raise
+    finally:
+        if not silent:
+            _record(session, call, outcome, cause, clock.monotonic() - started)
+        if isinstance(cause, errors.BackupError) and session.warnings:
+            cause.details.setdefault("warnings", session.warnings)
+
+
+def _beside(backup_dir):
+    return None if backup_dir is None else os.path.join(files.resolve(backup_dir), ".state", "audit.jsonl")
+
+
+def _record(session, call, outcome, cause, seconds):
+    """Write the audit line; where its own log cannot be written, the caller's home takes it, with a warning."""
+    note = dict(session.note)
+    path = note.pop("audit_log", None)
+    target = session.target
+    line = {
+        "operation": session.operation,
+        "outcome": outcome,
+        "name": target.name if target else call.get("name"),
+        "database": target.database if target else call.get("database"),
+        "backup_dir": target.backup_dir if target else call.get("backup_dir"),
+        "seconds": round(seconds, 3),
+        "by": who(session.caller),
+        "host": manifest.host(),
+        **note,
+    }
+    if isinstance(cause, errors.BackupError):
+        line["error"] = cause.message
+    elif cause is not None:
+        line["error"] = type(cause).__name__
+    for place in (path, os.path.expanduser(_LAST_RESORT)):
+        if place is None:
+            continue
+        try:
+            audit.append(place, line)
+        except (OSError, errors.BackupError) as error:
+            session.warnings.append(f"the audit log {errors.show(place)} cannot be written: {error}")
+        else:
+            return
+
+
+def who(caller):
+    """Who asked: the way in, the system user, the pid; the one who used sudo, and the API's subject, where there is one."""
+    by = {**caller, "pid": os.getpid()}
+    if hasattr(os, "geteuid"):
+        import pwd
+
+        by["uid"] = os.geteuid()
+        with contextlib.suppress(KeyError):
+            by["user"] = pwd.getpwuid(os.geteuid()).pw_name
+    if os.environ.get("SUDO_USER"):
+        by["sudo_user"] = os.environ["SUDO_USER"]
+    return by
+
+
+# --- the backup directory and the lock -------------------------------------------------------------------------------
+
+
+def check_backup_dir(target):
+    """Raise BackupDirInvalid for a place that cannot be a backup directory; creates nothing."""
+    path = target.backup_dir
+    if files.exists(path) and not os.path.isdir(path):
+        raise errors.BackupDirInvalid("the backup directory is a file", path=path)
+    if target.database is not None and os.path.dirname(target.database) == path:
+        raise errors.BackupDirInvalid("the backup directory is the database's own directory", path=path)
+
+
+@contextlib.contextmanager
+def exclusive(session):
+    """Hold the lock of the name, in a backup directory that is there; what a killed run left is removed first."""
+    check_backup_dir(session.target)
+    files.make_directory(session.target.backup_dir)
+    with lock.held(session.target.lock_path, session.operation, session.settings["busy_timeout"]):
+        left = store.clean(session.target)
+        if left:
+            session.warnings.append(f"removed what an interrupted run had left: {', '.join(errors.show(x) for x in left)}")
+        yield
+
+
+@contextlib.contextmanager
+def exclusive_where_writable(session):
+    """As `exclusive`, but a backup directory that cannot be written (read-only media) is used as it is."""
+    target = session.target
+    if os.path.isdir(target.backup_dir) and not os.access(target.backup_dir, os.W_OK):
+        session.warnings.append(f"{errors.show(target.backup_dir)} cannot be written: its lock was not taken")
+        yield
+        return
+    with exclusive(session):
+        yield
+
+
+@contextlib.contextmanager
+def restore_journal(session):
+    """The open, locked journal of the database, after an interrupted restore in it was settled."""
+    target = session.target
+    log = journal_room.Journal.open(target.database, session.settings["busy_timeout"])
+    try:
+        settled = _settle(session, log)
+        yield log, settled
+    finally:
+        log.close()
+
+
+def settle_interrupted(session):
+    """Finish or undo a restore of the database that was killed, if there is one; what was done, or None."""
+    if not files.exists(journal_room.path_for(session.target.database)):
+        return None
+    with restore_journal(session) as (log, settled):
+        log.finish()
+    return settled
+
+
+def _settle(session, log):
+    settled = recover.settle(session.target.database, log, session.settings["busy_timeout"])
+    if settled:
+        session.tell(recovered=f"{settled['outcome']}: {settled['detail']}")
+        session.warnings.append(
+            f"an interrupted restore of {errors.show(settled['backup'])} was {settled['outcome']}: {settled['detail']}"
+        )
+    return settled

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A live database -> one consistent file, while writers go on.
+
+Both methods read inside one read transaction, begun before the first page and held to the last:
+
+* in WAL mode it pins the state of that instant; writers go on appending to the log and nobody waits;
+* in rollback mode it is a shared lock: writers wait until the reading is done, as they do for ``sqlite3 .backup``,
+  and the lock is given up before the fsync.
+
+Because the source connection already is in a transaction, SQLite's backup API neither takes nor gives up a lock of
+its own between steps (``sqlite3_backup_step`` opens a transaction only where there is none), so a copy in steps does
+not start again when somebody commits; without it, it never ends under writes. Steps are what gives progress and a
+point at which a signal can end it. The wait for the first lock is bounded by ``busy_timeout``; after it there is no
+other lock to wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import NamedTuple
+
+from . import clock, database, errors, files
+
+METHODS = ("auto", "online", "vacuum")
+
+
+class Snapshot(NamedTuple):
+    """What was taken: by which method and why, the live file's header at that time, and the seconds until durable."""
+
+    method: str
+    reason: str
+    header: database.Header
+    source_bytes: int
+    seconds: float
+
+
+def choose(method, header):
+    """(method, reason). ``auto`` takes the one that is faithful and safe whatever the database holds."""
+    if method not in METHODS:
+        raise errors.UsageError(f"unknown snapshot method '{method}'; there are: {', '.join(METHODS)}")
+    if method != "auto":
+        return method, "asked for"
+    if header.journal_mode == "wal":
+        return "online", "WAL mode: a page-for-page copy inside one read transaction, writers go on"
+    return "online", "rollback mode: a page-for-page copy under one shared lock, writers wait while it is read"
+
+
+def take(path, target, method="auto", *, busy_timeout=30.0, progress=None):
+    """Copy the live database at ``path`` into the empty file ``target``, durable and without sidecars.
+
+    ``busy_timeout`` in seconds bounds the wait for the database's lock. Raises DatabaseBusy, the errors of
+    `database.check_file`, and what SQLite found wrong. After a failure or a crash ``target`` is worthless and the
+    source untouched.
+    """
+    started = clock.monotonic()
+    header = database.check_file(path)
+    chosen, reason = choose(method, header)
+    source = database.open_live(path, header, busy_timeout)
+    try:
+        source_bytes = database.content_bytes(path)
+        _COPIERS[chosen](source, target, progress)
+        database.require_quiet(source)
+        source.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise database.translate(error, path) from error
+    finally:
+        source.close()
+    make_self_contained(target)
+    files.sync(target)
+    return Snapshot(chosen, reason, header, source_bytes, clock.monotonic() - started)
+
+
+def _online(source, target, progress):
+    def step(status, remaining, total):
+        if progress is not None:
+            progress((total - remaining), total)
+
+    copy = database.connect(target, mode="rw")
+    try:
+        # The target is ours alone and worthless until it is whole: no journal, and one fsync at the end.
+        copy.execute("PRAGMA journal_mode=OFF")
+        copy.execute("PRAGMA synchronous=OFF")
+        source.backup(copy, pages=database.STEP_PAGES, progress=step)
+    finally:
+        copy.close()
+
+
+def _vacuum(source, target, progress):
+    # VACUUM cannot run inside an explicit transaction; it opens a read transaction of its own and holds it throughout.
+    source.execute("COMMIT")
+    if progress is not None:
+        source.set_progress_handler(lambda: progress(files.size(target), 0), 100_000)
+    source.execute("VACUUM INTO ?", (database.uri(target, mode="rw"),))
+    source.set_progress_handler(None, 0)
+    database.begin_read(source)
+
+
+_COPIERS = {"online": _online, "vacuum": _vacuum}
+
+
+def make_self_contained(path):
+    """Clear the WAL flag of a finished copy, so that it opens anywhere without creating sidecars."""
+    set_wal_flag(path, False)
+
+
+def set_wal_flag(path, wal):
+    """Write the journal mode into the header of a database file that nobody has open and that has no sidecars.
+
+    Bytes 18 and 19 of the header are all that distinguishes a fully checkpointed WAL database from one in rollback
+    mode (https://www.sqlite.org/fileformat2.html#file_format_version_numbers). The manifest records the mode, and a
+    restore sets it again. Not durable by itself.
+    """
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        wanted = b"\x02\x02" if wal else b"\x01\x01"
+        now = os.read(descriptor, 20)[18:20]
+        if now in (b"\x01\x01", b"\x02\x02") and now != wanted:
+            os.lseek(descriptor, 18, os.SEEK_SET)
+            files.write_all(descriptor, wanted)
+    finally:
+        os.close(descriptor)

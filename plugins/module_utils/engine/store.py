@@ -1,0 +1,277 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Make one backup: snapshot, verify, hash, compress, publish; and check one that is stored.
+
+The order on disk, and what a crash after each step leaves (X is the backup's final name):
+
+1. ``.X.partial`` is created empty: the name is taken, nothing is listed.
+2. The snapshot is in it, fsynced: still not listed.
+3. The manifest ``X.json`` is written and fsynced: a manifest whose backup is still partial, not listed either.
+4. ``.X.partial`` is renamed to ``X`` and the directory fsynced: the backup exists.
+
+After a crash before 4 the next run of the name removes the manifest first, then the partial file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from typing import NamedTuple
+
+from . import catalog, clock, compress, database, errors, files, manifest, snapshot, verify
+
+SCRATCH = "scratch"
+_RAW = "-raw"
+
+
+class Order(NamedTuple):
+    """What kind of backup is wanted; the settings of `config.DEFAULTS` that matter to making one."""
+
+    kind: str = "regular"
+    trigger: str = "manual"
+    method: str = "auto"
+    level: str = "full"
+    assertions: tuple = ()
+    compression: str = "none"
+    busy_timeout: float = 30.0
+    pinned: bool = False
+    pinned_until: str | None = None
+    annotations: dict | None = None
+    unless_equal_to: str | None = None
+
+
+class Made(NamedTuple):
+    """``manifest`` of what was made and the ``path`` it lies at; ``path`` is None when it equalled ``unless_equal_to``."""
+
+    manifest: dict
+    path: str | None
+
+
+def clean(target):
+    """Remove what earlier runs of this name left unfinished; returns the names. Call it under the name's lock."""
+    removed = []
+    for name in catalog.leftovers(target.backup_dir, target.name):
+        files.remove(os.path.join(target.backup_dir, name))
+        removed.append(name)
+    scratch = scratch_dir(target)
+    if os.path.isdir(scratch):
+        shutil.rmtree(scratch)
+        removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
+    if removed:
+        files.sync_directory(target.backup_dir)
+    return removed
+
+
+def scratch_dir(target):
+    """Where restore tests of this name unpack; only there under the name's lock."""
+    return os.path.join(target.state_dir, f"{SCRATCH}-{target.name}")
+
+
+def space_needed(target, compression="none"):
+    """An upper bound of the bytes that a backup of the live database takes while it is made."""
+    return database.content_bytes(target.database) * (1 if compression == "none" else 2)
+
+
+def make(target, order, progress=None):
+    """Make a backup of the live database as ordered. Call it under the name's lock, with the directory there.
+
+    Raises what the snapshot raises, NoSpace, and VerificationFailed (the copy is then kept as ``X.quarantined``).
+    A backup that cannot be judged here is published with the status ``unverifiable``.
+    """
+    compress.require(order.compression)
+    verify.check_level(order.level)
+    started, moment = clock.monotonic(), clock.now()
+    header = database.check_file(target.database)
+    snapshot.choose(order.method, header)
+    files.require_space(target.backup_dir, space_needed(target, order.compression), "the backup")
+    file = catalog.new_file_name(target.backup_dir, target.name, moment, order.kind, order.compression)
+    path = os.path.join(target.backup_dir, file)
+    working = os.path.join(target.backup_dir, catalog.partial(file))
+    raw = working if order.compression == "none" else working + _RAW
+    files.create_new(working)
+    try:
+        if raw != working:
+            files.create_new(raw)
+        taken = snapshot.take(
+            target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=_staged(progress, "copy")
+        )
+        document = _describe(target, order, file, moment, taken, raw, progress)
+        if order.unless_equal_to and document["content_sha256"] == order.unless_equal_to:
+            _discard(raw, working)
+            return Made(document, None)
+        if raw != working:
+            files.remove(working)
+            _compress(raw, working, order.compression, document, progress)
+            files.remove(raw)
+        document["duration_seconds"] = round(clock.monotonic() - started, 3)
+        if document["verification"]["status"] in ("corrupt", "failed"):
+            path = _quarantine(path, working, document)
+            raise _failed(target, path, document)
+        manifest.write_new(manifest.path_for(path), document)
+        files.publish(working, path)
+    except BaseException:
+        if not files.exists(path):
+            files.remove(manifest.path_for(path))
+        _discard(raw, working)
+        raise
+    return Made(document, path)
+
+
+def _staged(progress, stage):
+    """A progress callback of two numbers from one that is also told the stage."""
+    if progress is None:
+        return None
+
+    def report(done, total):
+        progress(stage, done, total)
+
+    return report
+
+
+def _discard(*paths):
+    for path in dict.fromkeys(paths):
+        files.remove(path)
+
+
+def _describe(target, order, file, moment, taken, raw, progress):
+    """The manifest of the snapshot in the file ``raw``."""
+    checked_at, before = clock.now(), clock.monotonic()
+    findings = verify.verify(
+        raw,
+        order.level,
+        assertions=order.assertions,
+        written_by=taken.header.sqlite_version,
+        progress=_staged(progress, "verify"),
+    )
+    seconds = clock.monotonic() - before
+    copied = database.check_file(raw)
+    live = os.stat(target.database)
+    size = os.stat(raw).st_size
+    digest = files.sha256(raw, _staged(progress, "hash"))
+    document = {
+        "schema_version": manifest.SCHEMA_VERSION,
+        "file": file,
+        "name": target.name,
+        "host": manifest.host(),
+        "created_at": clock.iso(moment),
+        "duration_seconds": 0.0,
+        "method": taken.method,
+        "method_reason": taken.reason,
+        "snapshot_seconds": round(taken.seconds, 3),
+        "trigger": order.trigger,
+        "pinned": order.pinned,
+        "annotations": dict(order.annotations or {}),
+        "source": {
+            "path": target.database,
+            "size_bytes": taken.source_bytes,
+            "journal_mode": taken.header.journal_mode,
+            "page_size": copied.page_size,
+            "page_count": size // copied.page_size,
+            "encoding": copied.encoding,
+            "application_id": copied.application_id,
+            "user_version": copied.user_version,
+            "auto_vacuum": copied.auto_vacuum,
+            "schema_sha256": findings.schema_sha256,
+            "tables": findings.tables,
+            "uid": live.st_uid,
+            "gid": live.st_gid,
+            "mode": f"{live.st_mode & 0o7777:04o}",
+        },
+        "size_bytes": size,
+        "stored_bytes": size,
+        "compression": order.compression,
+        "sha256": digest,
+        "content_sha256": digest,
+        "verification": findings.as_dict(checked_at, seconds),
+        "tool": manifest.tool(),
+    }
+    if order.pinned_until:
+        document["pinned_until"] = order.pinned_until
+    return document
+
+
+def _compress(raw, working, method, document, progress):
+    """Compress, and prove that the stored bytes give the content back."""
+    stored = hashlib.sha256()
+    report = _staged(progress, "compress")
+    document["stored_bytes"] = compress.compress(raw, working, method, hasher=stored, progress=report)
+    document["sha256"] = stored.hexdigest()
+    again, content = hashlib.sha256(), hashlib.sha256()
+    compress.expand(working, None, method, stored=again, content=content, limit=document["size_bytes"])
+    if content.hexdigest() != document["content_sha256"]:
+        raise errors.IoError("what was compressed does not expand to the same bytes", path=working)
+
+
+def _quarantine(path, working, document):
+    """Keep the failed copy aside, with what was found. Listed nowhere; a crash in between leaves a partial file."""
+    aside = path + files.QUARANTINED
+    document["file"] = os.path.basename(aside)
+    files.write_atomically(manifest.path_for(aside), manifest.encode(document))
+    files.replace(working, aside)
+    return aside
+
+
+def _failed(target, aside, document):
+    rows = document["verification"]["errors"]
+    causes = "; ".join(f"{row['check']}: {row['message']}" for row in rows[:3])
+    return errors.VerificationFailed(
+        f"the copy of the database did not pass its verification ({causes})",
+        path=target.database,
+        quarantined=aside,
+        verification=document["verification"],
+    )
+
+
+# --- a stored backup -------------------------------------------------------------------------------------------------
+
+
+class Unpacked(NamedTuple):
+    """A backup's content in a file of its own: how many bytes, their SHA-256, and whether they match the manifest."""
+
+    size: int
+    content_sha256: str
+    trusted: bool
+
+
+def unpack(entry, path, progress=None):
+    """Copy or expand a stored backup into the new file ``path``; raises BackupInvalid when it is not what it was.
+
+    With ``path`` None the bytes are only read and compared.
+    """
+    known = entry.manifest or {}
+    stored, content = hashlib.sha256(), hashlib.sha256()
+    method = compress.by_suffix(entry.file)
+    report = _staged(progress, "stage")
+    try:
+        size = compress.expand(
+            entry.path, path, method, stored=stored, content=content, limit=known.get("size_bytes"), progress=report
+        )
+        _require_match(entry, known, stored, content)
+    except errors.BackupInvalid:
+        # Bytes that do not match tell more than a decompressor that stumbles over them.
+        if path is not None:
+            files.remove(path)
+        raise
+    return Unpacked(size, content.hexdigest(), bool(known))
+
+
+def _require_match(entry, known, stored, content):
+    for key, digest in (("sha256", stored), ("content_sha256", content)):
+        if known.get(key) and known[key] != digest.hexdigest():
+            raise errors.BackupInvalid(
+                "its bytes are not those that were backed up: the SHA-256 differs from its manifest's", path=entry.path
+            )
+
+
+def examine(entry, level, assertions, path, progress=None):
+    """Findings about a backup whose content was unpacked to ``path``, against its manifest."""
+    known = entry.manifest or {}
+    return verify.verify(
+        path,
+        level,
+        source=known.get("source"),
+        assertions=assertions,
+        trusted=bool(known.get("sha256")),
+        progress=_staged(progress, "verify"),
+    )

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How the command line answers: JSON, short text for people, progress for what takes more than a second."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from . import clock, errors
+
+_QUIET_SECONDS = 1.0
+_REFRESH_SECONDS = 0.2
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def say(text):
+    sys.stderr.write(text + "\n")
+
+
+def put(text):
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
+def size(count):
+    """``12.3 MiB``."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+class Progress:
+    """One line on a terminal, from the second on that an operation takes."""
+
+    def __init__(self):
+        self._started = self._shown = clock.monotonic()
+        self._visible = False
+
+    def __call__(self, stage, done, total):
+        now = clock.monotonic()
+        if now - self._started < _QUIET_SECONDS or now - self._shown < _REFRESH_SECONDS:
+            return
+        self._shown, self._visible = now, True
+        amount = f"{100 * done // total:3d} %" if total else f"{now - self._started:.0f} s"
+        sys.stderr.write(f"\r{stage}: {amount}\x1b[K")
+        sys.stderr.flush()
+
+
+def _clear():
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+
+
+def done(result, as_json, show):
+    """Answer with a result; warnings go to standard error."""
+    _clear()
+    if as_json:
+        put(json.dumps(result, ensure_ascii=True))
+    else:
+        show(result)
+        _warn(result)
+
+
+def _warn(result):
+    for text in result.get("warnings", ()):
+        say(f"warning: {text}")
+
+
+def failed(error, as_json, show):
+    """Answer with an error, and with what had been done when it came."""
+    _clear()
+    result = error.as_result()
+    if as_json:
+        put(json.dumps(result, ensure_ascii=True))
+        return
+    if result.get("steps"):
+        show_steps(result["steps"])
+    _warn(result)
+    say(f"error ({error.error_code}): {error.message}")
+
+
+def show_steps(rows):
+    for row in rows:
+        put(f"  {row['status']:<8}{row['name']:<14}{row['seconds']:>9.3f} s  {errors.show(row['detail'])}")
+
+
+def show_backup(result):
+    made = result["backup"]
+    if made is None:
+        what = result["skipped_reason"] or "would back up to " + result["plan"]["file"]
+        put(("no backup needed: " if result["skipped_reason"] else "") + errors.show(what))
+        return
+    checked = made["verification"]
+    put(
+        f"{errors.show(made['path'])}\n  {size(made['stored_bytes'])} in {made['duration_seconds']:.2f} s, "
+        f"method {made['method']}, verification {checked['level']}: {checked['status']}"
+    )
+
+
+def show_list(result):
+    for row in result["backups"]:
+        when = row["created_at"] or "-"
+        put(f"{when:<25}{size(row['stored_bytes']):>12}  {row['status']:<13}{errors.show(row['file'])}")
+        for problem in row["problems"]:
+            put(f"{'':39}{errors.show(problem)}")
+    put(f"{len(result['backups'])} of {result['total']} backups of {result['name']} in {errors.show(result['backup_dir'])}")
+
+
+def show_info(result):
+    put(json.dumps(result["backups"][0], indent=2, ensure_ascii=True))
+
+
+def show_validate(result):
+    for row in result["backups"]:
+        adopted = ", adopted" if row["adopted"] else ""
+        put(f"{row['status']:<13}{row['seconds']:>8.2f} s  {errors.show(row['file'])}{adopted}")
+
+
+def show_restore(result):
+    show_steps(result["steps"])
+    lost = "unknown" if result["rpo_seconds"] is None else f"{result['rpo_seconds']:.0f} s"
+    name = errors.show(result["backup"]["file"])
+    unchanged = "is what the database already holds" if result["plan"] else "can be restored"
+    done_word = "restored" if result["changed"] else unchanged
+    put(f"{name} {done_word}: RTO {result['rto_seconds']:.2f} s, RPO {lost}")
+    if result["pre_restore_backup"]:
+        put(f"the old content is kept in {errors.show(result['pre_restore_backup'])}")
+
+
+def show_retention(result):
+    for word in ("kept", "removed"):
+        for row in result[word]:
+            put(f"{word:<9}{errors.show(row['file'])}: {'; '.join(row['reasons'])}")
+    if result["held"]:
+        put(f"held: {result['held']}")
+    put(f"{len(result['removed'])} removed, {size(result['freed_bytes'])} freed, {len(result['kept'])} kept")
+
+
+def show_health(result):
+    for row in result["checks"]:
+        put(f"{row['status']:<11}{row['name']:<16}{errors.show(row['message'])}")
+    put(f"{result['name']}: {result['status']}")
+
+
+def show_statistics(result):
+    put(json.dumps(result["statistics"], indent=2, ensure_ascii=True))
+
+
+def show_delete(result):
+    put(f"{errors.show(result['file'])} deleted, {size(result['freed_bytes'])} freed")
+
+
+def show_audit(result):
+    for row in result["records"]:
+        who = (row.get("by") or {}).get("user", "-")
+        put(f"{row.get('time', '-'):<25}{row.get('operation', '-'):<14}{row.get('outcome', '-'):<20}{who}")
+    torn = f", {len(result['torn'])} torn" if result["torn"] else ""
+    put(f"{errors.show(result['path'])}: {result['lines']} lines, the chain is whole{torn}")

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Verify stored backups again, record what was found, and adopt those that have no manifest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from . import catalog, clock, compress, database, errors, files, manifest, store
+
+
+def validate(session, references, adopt, record):
+    """{changed, backups} for the references (None: all of the name). Raises when one of them is not sound."""
+    target = session.target
+    entries = catalog.scan(target.backup_dir, target.name)
+    if references:
+        entries = [catalog.resolve(reference, target.backup_dir, target.name, entries) for reference in references]
+    rows = [_one(session, entry, adopt, record) for entry in entries]
+    counts: dict = {}
+    for row in rows:
+        counts[row["status"]] = counts.get(row["status"], 0) + 1
+    session.tell(counts=counts)
+    _raise_for(target, rows)
+    return {"changed": any(row["changed"] for row in rows), "backups": rows}
+
+
+def _raise_for(target, rows):
+    for kind, statuses in ((errors.BackupInvalid, ("corrupt", "failed", "missing")), (errors.Unverifiable, ("unverifiable",))):
+        bad = [row for row in rows if row["status"] in statuses]
+        if bad:
+            first = bad[0]
+            causes = "; ".join(f"{row['check']}: {row['message']}" for row in first["errors"]) or first["status"]
+            raise kind(
+                f"{len(bad)} of {len(rows)} backups did not pass; {first['file']}: {causes}",
+                path=target.backup_dir,
+                backups=rows,
+                changed=any(row["changed"] for row in rows),
+            )
+
+
+def _one(session, entry, adopt, record):
+    if entry.status == "missing":
+        return _row(entry, "missing", [{"check": "file", "message": entry.problems[0]}], 0.0)
+    settings = session.settings
+    found = examine(session, entry, settings["verify"], tuple(settings["assertions"]))
+    verification = found["verification"]
+    row = _row(entry, verification["status"], verification["errors"], verification["duration_seconds"])
+    row["warnings"] = verification["warnings"]
+    if entry.manifest is not None:
+        before = entry.manifest["verification"]
+        row["changed"] = (before.get("status"), before.get("level")) != (verification["status"], verification["level"])
+        if record:
+            manifest.update(manifest.path_for(entry.path), verification=verification)
+    elif adopt and verification["status"] != "corrupt":
+        row["changed"] = row["adopted"] = True
+        if record:
+            _adopt(session, entry, found)
+    return row
+
+
+def _row(entry, status, found, seconds):
+    return {
+        "file": entry.file,
+        "path": entry.path,
+        "status": status,
+        "errors": found,
+        "warnings": [],
+        "seconds": seconds,
+        "adopted": False,
+        "changed": False,
+    }
+
+
+def examine(session, entry, level, assertions):
+    """{verification, tables, schema_sha256, content_sha256, size_bytes, sha256} of a stored backup, as it is now."""
+    checked_at, started = clock.now(), clock.monotonic()
+    scratch = None
+    try:
+        path = entry.path
+        if compress.by_suffix(entry.file) == "none":
+            unpacked = store.unpack(entry, None, session.progress)
+        else:
+            scratch = store.scratch_dir(session.target)
+            shutil.rmtree(scratch, ignore_errors=True)
+            files.make_directory(scratch)
+            path = os.path.join(scratch, "content.db")
+            unpacked = store.unpack(entry, path, session.progress)
+        findings = store.examine(entry, level, assertions, path, session.progress)
+        facts = {
+            "tables": findings.tables,
+            "schema_sha256": findings.schema_sha256,
+            "content_sha256": unpacked.content_sha256,
+            "size_bytes": unpacked.size,
+            "header": database.check_file(path) if findings.status != "corrupt" else None,
+        }
+    except errors.BackupInvalid as error:
+        from . import verify
+
+        findings = verify.Findings(level)
+        findings.add("corrupt", "sha256", error.cause)
+        facts = {}
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return {"verification": findings.as_dict(checked_at, clock.monotonic() - started), **facts}
+
+
+def _adopt(session, entry, found):
+    """Write the manifest that a backup made by hand or by an older script lacks.
+
+    Its time is that of its file name; where that tells none, the file's mtime is the best that is left, and the
+    manifest says so.
+    """
+    guessed = entry.created_at is None
+    moment = _mtime(entry.path) if guessed else entry.created_at
+    header = found["header"]
+    document = {
+        "schema_version": manifest.SCHEMA_VERSION,
+        "file": entry.file,
+        "name": entry.name,
+        "host": manifest.host(),
+        "created_at": clock.iso(moment),
+        "duration_seconds": 0.0,
+        "method": "adopted",
+        "method_reason": "made by other means; its time is that of its " + ("mtime" if guessed else "file name"),
+        "trigger": "manual",
+        "pinned": False,
+        "annotations": {"adopted_at": clock.iso(clock.now())},
+        "source": {
+            "path": None,
+            "journal_mode": header.journal_mode,
+            "page_size": header.page_size,
+            "page_count": found["size_bytes"] // header.page_size,
+            "encoding": header.encoding,
+            "application_id": header.application_id,
+            "user_version": header.user_version,
+            "auto_vacuum": header.auto_vacuum,
+            "schema_sha256": found["schema_sha256"],
+            "tables": found["tables"],
+        },
+        "size_bytes": found["size_bytes"],
+        "stored_bytes": entry.stored_bytes,
+        "compression": compress.by_suffix(entry.file),
+        "sha256": files.sha256(entry.path),
+        "content_sha256": found["content_sha256"],
+        "verification": found["verification"],
+        "tool": manifest.tool(),
+    }
+    path = manifest.path_for(entry.path)
+    if files.exists(path):
+        files.replace(path, path + ".replaced")  # It was of no use, but it is not ours to throw away.
+    files.write_atomically(path, manifest.encode(document))
+
+
+def _mtime(path):
+    import datetime
+
+    return datetime.datetime.fromtimestamp(os.stat(path).st_mtime, clock.UTC)

@@ -1,0 +1,184 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sqlite_restore
+short_description: Restore a SQLite database from a backup, or prove that it could be
+version_added: 0.1.0
+author: The digitalme.backup authors (@digitalme)
+description:
+  - Restores a backup over a SQLite database so that no data can be lost by it, or rehearses that in a scratch place.
+  - Before the live database is touched, the backup is copied beside it and has passed its checks there, there is room
+    for every step, and the old content has been kept as a pre-restore backup.
+  - Killed at any instant, it leaves the old content or the new, whole; the next operation on this database finishes or
+    undoes what was interrupted.
+  - After the restore the rows of every table and the schema are compared with the manifest. When that or an assertion
+    fails, the old content comes back by itself.
+extends_documentation_fragment:
+  - digitalme.backup.common
+  - digitalme.backup.common.busy_timeout
+  - digitalme.backup.common.verify
+  - digitalme.backup.common.attributes
+attributes:
+  check_mode:
+    details:
+      - Check mode is the restore test of what was asked for. The restore is planned, the backup is restored into a
+        scratch place and proved there; the live database is only read.
+  diff_mode:
+    support: full
+options:
+  database:
+    description:
+      - Path of the SQLite file to restore. A symbolic link is resolved once.
+      - Not needed with O(test), or where the host's configuration says it for O(name).
+    type: path
+  backup:
+    description:
+      - Which backup to restore.
+      - V(latest) is the newest verified one, and so is V(latest_backup.db).
+      - A file name in O(backup_dir), or a path.
+      - A time in ISO 8601, meaning the newest verified backup that is not younger. Without an offset it is UTC, and a
+        date alone is its midnight.
+    type: str
+    default: latest
+  test:
+    description:
+      - Rehearse the restore in a scratch place and look at no live database. Never changes anything but the note in
+        the backup's manifest that it was tested.
+    type: bool
+    default: false
+  force:
+    description:
+      - Replace a database that exists. Without it an existing database is left alone and the task fails.
+    type: bool
+    default: false
+  pre_backup:
+    description:
+      - Keep the old content first, as a pinned pre-restore backup. What SQLite cannot read is kept byte for byte.
+      - Without it a restore in place cannot be rolled back.
+    type: bool
+    default: true
+  rollback:
+    description:
+      - Bring the old content back when a check after the restore fails.
+    type: bool
+    default: true
+  strategy:
+    description:
+      - V(in_place) lets SQLite write the backup into the live file in one transaction. Connections of applications stay
+        valid and see the new content.
+      - V(replace) renames a finished file over the live one. It is refused, naming the processes, while anybody holds
+        the file open.
+      - V(auto) restores in place where SQLite can open the live database, and replaces the file otherwise.
+    type: str
+    choices: [auto, in_place, replace]
+    default: auto
+"""
+
+EXAMPLES = r"""
+- name: Prove that the newest backup can be restored
+  digitalme.backup.sqlite_restore:
+    backup_dir: /var/backups/shop
+    test: true
+
+- name: Go back to the state of last night
+  digitalme.backup.sqlite_restore:
+    database: /srv/shop/shop.db
+    backup_dir: /var/backups/shop
+    backup: "2026-11-22T02:30:00Z"
+    force: true
+
+- name: Restore one backup and refuse a result without orders
+  digitalme.backup.sqlite_restore:
+    database: /srv/shop/shop.db
+    backup_dir: /var/backups/shop
+    backup: shop_20261122_020000.db
+    force: true
+    assertions:
+      - sql: SELECT count(*) FROM orders WHERE total < 0
+        expect: 0
+"""
+
+RETURN = r"""
+recoverable:
+  description: Whether the backup passed every check on its scratch copy.
+  returned: always, unless the call was refused before
+  type: bool
+  sample: true
+steps:
+  description: What was done, in order.
+  returned: always, unless the call was refused before
+  type: list
+  elements: dict
+  sample:
+    - {name: resolve, status: ok, seconds: 0.004, detail: "shop_20261122_020000.db, verified"}
+    - {name: stage, status: ok, seconds: 0.031, detail: "10485760 bytes, SHA-256 as in the manifest"}
+    - {name: verify, status: ok, seconds: 0.085, detail: "level full: ok"}
+    - {name: compare, status: ok, seconds: 0.012, detail: 12 tables, 4711 rows and the schema as backed up}
+backup:
+  description: The catalog's entry of the backup that was used.
+  returned: success
+  type: dict
+  sample: {file: shop_20261122_020000.db, created_at: "2026-11-22T02:00:00.000Z", status: verified, stored_bytes: 10485760}
+pre_restore_backup:
+  description: Path of what was kept of the old content; null when nothing was or nothing needed to be.
+  returned: success
+  type: str
+  sample: /var/backups/shop/shop_pre_recovery_20261122_031500.db
+rolled_back:
+  description: Whether a check failed after the restore and the old content was brought back. The task has then failed.
+  returned: always, unless the call was refused before
+  type: bool
+  sample: false
+rto_seconds:
+  description: Seconds that the restore took, or its rehearsal.
+  returned: success
+  type: float
+  sample: 0.712
+rpo_seconds:
+  description: Age of the restored data in seconds, from the backup's start until now; null when its time is not known.
+  returned: success
+  type: float
+  sample: 4500.2
+plan:
+  description: What was planned, unless this was a restore test.
+  returned: success
+  type: dict
+  sample: {database: /srv/shop/shop.db, live: sound, strategy: in_place, content_bytes: 10485760, needed_bytes: 20971520}
+recovered:
+  description: An interrupted restore of this database that was finished or undone first; null when there was none.
+  returned: success
+  type: dict
+  sample: {phase: swapping, outcome: undone, detail: the old file is in its place}
+error_code:
+  description: What went wrong, as one of the collection's codes.
+  returned: failure
+  type: str
+  sample: rolled_back
+"""
+
+from ansible_collections.digitalme.backup.plugins.module_utils import adapter
+
+
+def main():
+    spec = {
+        **adapter.common(),
+        "database": {"type": "path"},
+        "backup": {"type": "str", "default": "latest"},
+        "test": {"type": "bool", "default": False},
+        "force": {"type": "bool", "default": False},
+        "pre_backup": {"type": "bool", "default": True},
+        "verify": adapter.VERIFY,
+        "assertions": adapter.ASSERTIONS,
+        "rollback": {"type": "bool", "default": True},
+        "strategy": {"type": "str", "choices": ["auto", "in_place", "replace"], "default": "auto"},
+        "busy_timeout": {"type": "float"},
+    }
+    adapter.run(spec, "restore", diff=adapter.restore_diff)
+
+
+if __name__ == "__main__":
+    main()
