@@ -8,8 +8,10 @@ states breaks: the balances add up to what there was at the start, and the ledge
 
     sample_app.py create FILE [--journal-mode wal] [--mib 8]   make the database
     sample_app.py write FILE [--pause 0.002] [--seconds N]     write until SIGTERM; says "ready" after the first commit
+    sample_app.py start FILE --pid-file PID                    the same in the background
+    sample_app.py stop FILE --pid-file PID                     end it and wait until it has gone
     sample_app.py check FILE                                   do the invariants hold? prints the counts as JSON
-    sample_app.py damage FILE                                  overwrite pages in the middle of the file, as a bad disk does
+    sample_app.py damage FILE                                  overwrite pages as a bad disk does; only of a sample
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 
 ACCOUNTS = 2000
 START_BALANCE = 1000
+# "dmbk": damage() refuses every database that does not carry it.
+APPLICATION_ID = 0x646D626B
 SCHEMA = """
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, note TEXT NOT NULL);
 CREATE TABLE ledger (
@@ -49,6 +54,7 @@ def create(path, journal_mode="wal", mib=8):
     """Make the database with about so many MiB of content."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(f"PRAGMA journal_mode={journal_mode}")
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.executescript(SCHEMA)
     connection.execute("BEGIN")
     notes = ((START_BALANCE, f"account {number}") for number in range(ACCOUNTS))
@@ -114,9 +120,12 @@ def check(path):
 
 
 def damage(path):
-    """Overwrite the first page and some in the middle."""
-    size = os.path.getsize(path)
+    """Overwrite the first page and some in the middle. Refuses a file that `create` did not make."""
     with open(path, "r+b") as file:
+        header = file.read(100)
+        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+            raise SystemExit(f"{path}: this is not a sample database, and it was left alone")
+        size = os.path.getsize(path)
         for offset in (0, size // 3 // 4096 * 4096, size // 2 // 4096 * 4096):
             file.seek(offset)
             file.write(b"\xde\xad\xbe\xef" * 1024)
@@ -124,24 +133,68 @@ def damage(path):
         os.fsync(file.fileno())
 
 
+def start(path, pid_file):
+    """Start a writer in the background, and wait for its first commit."""
+    command = [sys.executable, os.path.abspath(__file__), "write", path]
+    writer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+    if writer.stdout is None or writer.stdout.readline().strip() != b"ready":
+        raise SystemExit("the writer did not start")
+    with open(pid_file, "w", encoding="ascii") as file:
+        file.write(str(writer.pid))
+
+
+def stop(pid_file):
+    """End the background writer and wait until it has gone; one that is not there is fine."""
+    try:
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+    except FileNotFoundError:
+        return
+    os.unlink(pid_file)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    while _runs(pid):
+        time.sleep(0.02)
+
+
+def _runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def say(text):
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="ascii")  # Nobody listens to a background writer any more.
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("create", "write", "check", "damage"))
+    parser.add_argument("action", choices=("create", "write", "start", "stop", "check", "damage"))
     parser.add_argument("file")
     parser.add_argument("--journal-mode", default="wal", choices=("wal", "delete", "truncate", "persist"))
     parser.add_argument("--mib", type=float, default=8)
     parser.add_argument("--pause", type=float, default=0.002, help="seconds between transactions")
     parser.add_argument("--seconds", type=float, help="stop after so many seconds")
+    parser.add_argument("--pid-file", help="where the background writer's process number is kept")
     arguments = parser.parse_args()
+    if arguments.action in ("start", "stop") and not arguments.pid_file:
+        parser.error("--pid-file is needed")
     if arguments.action == "create":
         create(arguments.file, arguments.journal_mode, arguments.mib)
     elif arguments.action == "write":
         say(json.dumps(write(arguments.file, arguments.pause, arguments.seconds)))
+    elif arguments.action == "start":
+        start(arguments.file, arguments.pid_file)
+    elif arguments.action == "stop":
+        stop(arguments.pid_file)
     elif arguments.action == "check":
         say(json.dumps(check(arguments.file)))
     else:
