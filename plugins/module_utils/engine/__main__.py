@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from . import __version__, errors
@@ -31,6 +32,7 @@ def main(arguments=None):
 
     options = {key: value for key, value in vars(parsed).items() if key not in ("run", "show", "json", "command")}
     show = getattr(terminal, parsed.show)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         result = _perform(parsed, options, terminal)
     except errors.BackupError as error:
@@ -39,8 +41,19 @@ def main(arguments=None):
     except KeyboardInterrupt:
         terminal.say(f"{PROGRAM}: interrupted; the next run removes or settles what was left")
         return 130
+    except _Terminated:
+        terminal.say(f"{PROGRAM}: terminated; the next run removes or settles what was left")
+        return 143
     terminal.done(result, parsed.json, show)
     return HEALTH_EXIT[result["status"]] if parsed.command == "health" else 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception: what is unfinished is cleaned up and the audit line is written before the end."""
+
+
+def _terminated(*_arguments):
+    raise _Terminated
 
 
 def _perform(parsed, options, terminal):

@@ -34,7 +34,7 @@ def append(path, record):
         line = {"time": clock.iso(clock.now()), **_short(record), "prev": _digest(last)}
         data = (b"\n" if torn else b"") + json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n"
         files.write_all(descriptor, data)
-        os.fsync(descriptor)
+        files.sync_open(descriptor)
     finally:
         os.close(descriptor)
 

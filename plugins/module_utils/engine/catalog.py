@@ -277,6 +277,11 @@ def _orphan(backup_dir, file, name):
     return Entry(file, os.path.join(backup_dir, file), name, kind, _stamped(match), "missing", 0, None, (problem,))
 
 
+def newest_verified(entries):
+    """The newest verified regular backup of a scan, or None."""
+    return next((entry for entry in entries if entry.verified and entry.kind == "regular"), None)
+
+
 # --- references ----------------------------------------------------------------------------------------------------
 
 
@@ -312,10 +317,10 @@ def resolve(reference, backup_dir, name, entries=None):
 
 
 def _newest(entries, otherwise, backup_dir, name):
-    for entry in entries:
-        if entry.verified and entry.kind == "regular":
-            return entry
-    raise errors.BackupNotFound(f"{otherwise} of '{name}' ({_what_there_is(entries)})", path=backup_dir)
+    found = newest_verified(entries)
+    if found is None:
+        raise errors.BackupNotFound(f"{otherwise} of '{name}' ({_what_there_is(entries)})", path=backup_dir)
+    return found
 
 
 def _what_there_is(entries):

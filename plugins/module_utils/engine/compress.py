@@ -8,7 +8,6 @@ zstd comes from Python 3.14's own module, else from the ``zstd`` program; gzip i
 from __future__ import annotations
 
 import os
-import shutil
 
 from . import errors, files
 
@@ -28,11 +27,17 @@ def require(method):
     """Raise UsageError when this host has no way to do it."""
     if method not in SUFFIXES:
         raise errors.UsageError(f"unknown compression '{method}'; there are: {', '.join(METHODS)}")
-    if method == "zstd" and _zstd_module() is None and shutil.which("zstd") is None:
+    if method == "zstd" and _zstd_module() is None and not _has_program():
         raise errors.UsageError(
             "compression 'zstd' needs Python 3.14 or the zstd program",
             hint="Install the zstd package on the host, or choose gzip or none.",
         )
+
+
+def _has_program():
+    import shutil
+
+    return shutil.which("zstd") is not None
 
 
 def _zstd_module():
@@ -51,7 +56,7 @@ def compress(source, target, method, *, hasher, progress=None):
         writer = files.open_new(target)
         try:
             _ENCODERS[method](reader, _Counting(writer, hasher), os.fstat(reader).st_size, progress)
-            os.fsync(writer)
+            files.sync_open(writer)
             return os.fstat(writer).st_size
         except BaseException:
             files.remove(target)
@@ -129,7 +134,7 @@ def expand(source, target, method, *, stored, content, limit=None, progress=None
         writer = files.open_new(target)
         try:
             total = _pour(pieces, source, content, limit, writer)
-            os.fsync(writer)
+            files.sync_open(writer)
             return total
         except BaseException:
             files.remove(target)

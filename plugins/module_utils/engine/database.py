@@ -209,7 +209,7 @@ def uri(path, **options):
     return "file:" + name + "?" + "&".join(f"{key}={value}" for key, value in options.items())
 
 
-def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0):
+def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Connection):
     """A connection in autocommit mode to a file that exists; never creates one.
 
     ``mode`` is ``ro`` or ``rw``; ``immutable`` tells SQLite that nobody can write, so it takes no lock and reads no
@@ -224,7 +224,7 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0):
         timeout=busy_timeout,
         isolation_level=None,
         check_same_thread=False,
-        factory=Connection,
+        factory=factory,
     )
     connection.text_factory = _lenient_text
     connection.opened_on(path)
@@ -328,10 +328,7 @@ class _Quiet(Connection):
                 hint="Copy the database with its -wal to a writable directory and back that up.",
             )
         fingerprint = cls._look(path)
-        connection = sqlite3.connect(
-            uri(path, mode="ro", immutable=1), uri=True, isolation_level=None, check_same_thread=False, factory=cls
-        )
-        connection.opened_on(path)
+        connection = connect(path, immutable=True, factory=cls)
         connection.path, connection.fingerprint = path, fingerprint
         try:
             begin_read(connection)

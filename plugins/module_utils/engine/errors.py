@@ -32,7 +32,10 @@ class BackupError(Exception):
         if hint is not None:
             self.hint = hint
         self.details = details
-        super().__init__(self.message)
+        super().__init__(cause)
+
+    def __str__(self):
+        return self.message
 
     @property
     def message(self):

@@ -143,6 +143,11 @@ def publish(source, target):
     replace(source, target)
 
 
+def rename(source, target):
+    """Rename over ``target``; not durable by itself: follow with ``sync_directory``."""
+    os.replace(source, target)
+
+
 def link(source, target):
     """A second name for the file, durable."""
     os.link(source, target, follow_symlinks=False)
@@ -156,6 +161,23 @@ def remove(path):
     except FileNotFoundError:
         return False
     return True
+
+
+def remove_tree(path):
+    """Remove a scratch directory with all that is in it; one that is not there is fine."""
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def sync_open(descriptor):
+    """fsync of an open file."""
+    os.fsync(descriptor)
+
+
+def truncate_open(descriptor):
+    """Empty an open file; not durable by itself."""
+    os.ftruncate(descriptor, 0)
 
 
 def copy(source, target, *, hasher=None, progress=None, mode=0o600):

@@ -49,31 +49,48 @@ def wait_for(descriptor, seconds):
     return True
 
 
+def open_locked(path, seconds):
+    """Descriptor of the file, created if need be, with its exclusive lock; None when that was not to be had in time.
+
+    A file that was removed or replaced between opening and locking is opened again, so that two holders never lock
+    two files of the same name.
+    """
+    while True:
+        descriptor = files.open_append(path)
+        if not wait_for(descriptor, seconds):
+            os.close(descriptor)
+            return None
+        try:
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def held(path, operation, seconds):
     """Hold the lock file while the block runs; raises Busy, naming the holder, when it is not free in time."""
     files.make_directory(os.path.dirname(path))
-    descriptor = files.open_append(path)
+    descriptor = open_locked(path, seconds)
+    if descriptor is None:
+        owner = read_owner(path)
+        raise errors.Busy(
+            f"another operation on this name is running: {describe(owner)}; waited {seconds:g} s", path=path, holder=owner
+        )
     try:
-        if not wait_for(descriptor, seconds):
-            owner = read_owner(path)
-            raise errors.Busy(
-                f"another operation on this name is running: {describe(owner)}; waited {seconds:g} s",
-                path=path,
-                holder=owner,
-            )
         _note_owner(descriptor, operation)
         try:
             yield
         finally:
-            os.ftruncate(descriptor, 0)
+            files.truncate_open(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _note_owner(descriptor, operation):
     owner = {"pid": os.getpid(), "operation": operation, "since": clock.iso(clock.now())}
-    os.ftruncate(descriptor, 0)
+    files.truncate_open(descriptor)
     files.write_all(descriptor, json.dumps(owner).encode("ascii"))
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import sqlite3
 import sys
 
 from . import __version__, clock, errors, files
@@ -45,6 +43,8 @@ def path_for(backup_path):
 
 def tool():
     """Which program made it: for the day when a version turns out to have been wrong."""
+    import sqlite3
+
     return {
         "version": __version__,
         "python": ".".join(str(part) for part in sys.version_info[:3]),
@@ -53,6 +53,11 @@ def tool():
 
 
 def host():
+    """The name of this host, as the system has it."""
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import socket
+
     return socket.gethostname()
 
 

@@ -25,16 +25,6 @@ class Wish(NamedTuple):
     strategy: str
 
 
-def where(reference, backup_dir, name):
-    """Backup directory and name for a call that gives a backup by its path and neither of the others."""
-    if reference is None or backup_dir is not None or "/" not in reference:
-        return backup_dir, name
-    path = files.resolve(reference)
-    if name is None and os.path.isfile(path):
-        name = catalog.read_entry(path).name
-    return os.path.dirname(path), name
-
-
 def _entry(session, wish, steps):
     with steps.step("resolve") as row:
         entry = catalog.resolve(wish.backup, session.target.backup_dir, session.target.name)

@@ -150,6 +150,8 @@ def _decide(entry, wanted, verified, policy, now):
 def _why_not(entry, verified, policy, now):
     if _within(entry, policy["keep_days"], now):
         return f"max_files: there are {policy['max_files']} newer ones"
+    if not policy["keep_days"]:
+        return "wanted by no rule"
     return f"older than {policy['keep_days']:g} days and wanted by no other rule"
 
 

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 
-from . import audit, clock, config, database, errors, files, lock, manifest, store
+from . import audit, catalog, clock, config, errors, files, lock, manifest
 from .restore import journal as journal_room
-from .restore import recover
 
 # Where the audit line goes when its own place cannot be written: no operation is to leave no trace.
 _LAST_RESORT = os.path.join("~", ".local", "state", "digitalme-backup", "audit.jsonl")
@@ -30,6 +28,10 @@ class Session:
     @property
     def settings(self):
         return self.target.settings
+
+    def result(self, **fields):
+        """A result with what there is to be warned of."""
+        return {**fields, "warnings": self.warnings}
 
     def tell(self, **facts):
         self.note.update({key: value for key, value in facts.items() if value is not None})
@@ -53,10 +55,12 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
             session.target = config.target(loaded, **call)
             session.note["audit_log"] = session.target.audit_log
             yield session
+        except errors.BackupError:
+            raise
         except OSError as error:
-            raise errors.from_os_error(error) from error
-        except sqlite3.Error as error:
-            raise database.translate(error, session.target and session.target.database) from error
+            raise errors.from_os_error(error, session.target and session.target.backup_dir) from error
+        except Exception as error:
+            raise _translated(error, session) from error
     except errors.BackupError as error:
         outcome, cause = error.error_code, error
         raise
@@ -68,6 +72,27 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
             _record(session, call, outcome, cause, clock.monotonic() - started)
         if isinstance(cause, errors.BackupError) and session.warnings:
             cause.details.setdefault("warnings", session.warnings)
+
+
+def where(reference, backup_dir, name):
+    """Backup directory and name for a call that gives a backup by its path and neither of the others."""
+    if reference is None or backup_dir is not None or "/" not in reference:
+        return backup_dir, name
+    path = files.resolve(reference)
+    if name is None and os.path.isfile(path):
+        name = catalog.read_entry(path).name
+    return os.path.dirname(path), name
+
+
+def _translated(error, session):
+    """SQLite's errors in our words; any other exception is a defect and passes as it is."""
+    import sqlite3
+
+    if not isinstance(error, sqlite3.Error):
+        return error
+    from . import database
+
+    return database.translate(error, session.target and session.target.database)
 
 
 def _beside(backup_dir):
@@ -94,6 +119,8 @@ def _record(session, call, outcome, cause, seconds):
         line["error"] = cause.message
     elif cause is not None:
         line["error"] = type(cause).__name__
+    if path is not None and session.operation != "backup" and target and not os.path.isdir(target.backup_dir):
+        path = None if path.startswith(target.backup_dir + os.sep) else path  # Only a backup makes its directory.
     for place in (path, os.path.expanduser(_LAST_RESORT)):
         if place is None:
             continue
@@ -131,11 +158,26 @@ def check_backup_dir(target):
         raise errors.BackupDirInvalid("the backup directory is the database's own directory", path=path)
 
 
+def require_backup_dir(target):
+    """Raise unless there is a backup directory; creates nothing."""
+    check_backup_dir(target)
+    if not os.path.isdir(target.backup_dir):
+        raise errors.BackupNotFound("there is no such backup directory", path=target.backup_dir)
+
+
 @contextlib.contextmanager
-def exclusive(session):
-    """Hold the lock of the name, in a backup directory that is there; what a killed run left is removed first."""
-    check_backup_dir(session.target)
-    files.make_directory(session.target.backup_dir)
+def exclusive(session, create=False):
+    """Hold the lock of the name in its backup directory; what a killed run left is removed first.
+
+    A directory that is not there is made with ``create``; else BackupNotFound is raised and nothing is made.
+    """
+    if create:
+        check_backup_dir(session.target)
+        files.make_directory(session.target.backup_dir)
+    else:
+        require_backup_dir(session.target)
+    from . import store
+
     with lock.held(session.target.lock_path, session.operation, session.settings["busy_timeout"]):
         left = store.clean(session.target)
         if left:
@@ -177,6 +219,8 @@ def settle_interrupted(session):
 
 
 def _settle(session, log):
+    from .restore import recover
+
     settled = recover.settle(session.target.database, log, session.settings["busy_timeout"])
     if settled:
         session.tell(recovered=f"{settled['outcome']}: {settled['detail']}")

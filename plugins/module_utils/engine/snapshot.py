@@ -21,7 +21,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from . import clock, database, errors, files
+from . import clock, database, errors, files, processes
 
 METHODS = ("auto", "online", "vacuum")
 
@@ -57,14 +57,25 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None):
     started = clock.monotonic()
     header = database.check_file(path)
     chosen, reason = choose(method, header)
-    source = database.open_live(path, header, busy_timeout)
+    try:
+        source = database.open_live(path, header, busy_timeout)
+    except errors.DatabaseBusy as error:
+        found, _unseen = processes.holders([path])
+        raise errors.DatabaseBusy(
+            f"it stayed locked for {busy_timeout:g} s ({processes.describe(found) or 'by a process that cannot be seen'})",
+            path=path,
+            processes=found,
+        ) from error
     try:
         source_bytes = database.content_bytes(path)
         _COPIERS[chosen](source, target, progress)
         database.require_quiet(source)
         source.execute("COMMIT")
     except sqlite3.Error as error:
-        raise database.translate(error, path) from error
+        translated = database.translate(error, path)
+        if isinstance(translated, errors.NoSpace):
+            translated.path = target  # It is the copy that has no room.
+        raise translated from error
     finally:
         source.close()
     make_self_contained(target)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from typing import NamedTuple
 
 from . import catalog, clock, compress, database, errors, files, manifest, snapshot, verify
@@ -56,7 +55,7 @@ def clean(target):
         removed.append(name)
     scratch = scratch_dir(target)
     if os.path.isdir(scratch):
-        shutil.rmtree(scratch)
+        files.remove_tree(scratch)
         removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
     if removed:
         files.sync_directory(target.backup_dir)

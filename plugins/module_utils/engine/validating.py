@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from . import catalog, clock, compress, database, errors, files, manifest, store
 
@@ -51,12 +50,19 @@ def _one(session, entry, adopt, record):
         before = entry.manifest["verification"]
         row["changed"] = (before.get("status"), before.get("level")) != (verification["status"], verification["level"])
         if record:
-            manifest.update(manifest.path_for(entry.path), verification=verification)
+            _record(session, entry, verification)
     elif adopt and verification["status"] != "corrupt":
         row["changed"] = row["adopted"] = True
         if record:
             _adopt(session, entry, found)
     return row
+
+
+def _record(session, entry, verification):
+    try:
+        manifest.update(manifest.path_for(entry.path), verification=verification)
+    except OSError as error:  # Read-only media can be verified, too.
+        session.warnings.append(f"the result could not be recorded in the manifest of {entry.file}: {error}")
 
 
 def _row(entry, status, found, seconds):
@@ -82,7 +88,7 @@ def examine(session, entry, level, assertions):
             unpacked = store.unpack(entry, None, session.progress)
         else:
             scratch = store.scratch_dir(session.target)
-            shutil.rmtree(scratch, ignore_errors=True)
+            files.remove_tree(scratch)
             files.make_directory(scratch)
             path = os.path.join(scratch, "content.db")
             unpacked = store.unpack(entry, path, session.progress)
@@ -102,7 +108,7 @@ def examine(session, entry, level, assertions):
         facts = {}
     finally:
         if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+            files.remove_tree(scratch)
     return {"verification": findings.as_dict(checked_at, clock.monotonic() - started), **facts}
 
 

@@ -103,18 +103,9 @@ class Journal:
         A crash after it leaves an empty journal, which means nothing.
         """
         path = path_for(database)
-        while True:
-            descriptor = files.open_append(path)
-            if not lock.wait_for(descriptor, seconds):
-                os.close(descriptor)
-                raise errors.Busy("a restore of this database is running", path=database)
-            try:
-                same = os.path.samestat(os.fstat(descriptor), os.stat(path))
-            except FileNotFoundError:
-                same = False
-            if same:
-                break
-            os.close(descriptor)  # Another restore ended and removed it between our opening and locking.
+        descriptor = lock.open_locked(path, seconds)
+        if descriptor is None:
+            raise errors.Busy("a restore of this database is running", path=database)
         os.lseek(descriptor, 0, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as source:
             raw = source.read()
@@ -124,14 +115,14 @@ class Journal:
         """Write a phase down, durable, before it begins."""
         line = json.dumps({"phase": phase, **facts}, ensure_ascii=True).encode("ascii")
         files.write_all(self._descriptor, b"\n" + line + b"\n")
-        os.fsync(self._descriptor)
+        files.sync_open(self._descriptor)
         if phase == BEGUN:
             files.sync_directory(os.path.dirname(self._path))
 
     def clear(self):
         """Forget the phases of an interrupted restore that has been settled."""
-        os.ftruncate(self._descriptor, 0)
-        os.fsync(self._descriptor)
+        files.truncate_open(self._descriptor)
+        files.sync_open(self._descriptor)
         self.pending = None
 
     def finish(self):

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 
 from .. import database, errors, files, snapshot, store, verify
@@ -49,13 +48,13 @@ def rehearse(entry, target, steps, *, level, assertions, progress=None, also=Non
             also(directory, staged)
         return staged
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        files.remove_tree(directory)
 
 
 def _make_scratch(target):
     directory = store.scratch_dir(target)
     try:
-        shutil.rmtree(directory, ignore_errors=True)
+        files.remove_tree(directory)
         files.make_directory(directory)
         return directory
     except OSError:

@@ -96,7 +96,7 @@ def replace(staged, path, live, log):
     directory, aside = os.path.dirname(path), journal_room.aside_path(path)
     for suffix in database.SIDECARS:
         if files.exists(path + suffix):
-            os.replace(path + suffix, aside + suffix)
+            files.rename(path + suffix, aside + suffix)
     files.sync_directory(directory)
     if live != "absent":
         files.remove(aside)
@@ -161,7 +161,7 @@ def sidecars_back(path):
     aside = journal_room.aside_path(path)
     for suffix in database.SIDECARS:
         if files.exists(aside + suffix) and not files.exists(path + suffix):
-            os.replace(aside + suffix, path + suffix)
+            files.rename(aside + suffix, path + suffix)
     files.sync_directory(os.path.dirname(path))
 
 
