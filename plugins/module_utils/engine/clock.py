@@ -50,7 +50,10 @@ def parse(text):
     moment = _datetime.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # An offset that leads out of the years 1 to 9999.
+        raise ValueError(f"not a time: {text}") from None
 
 
 def seconds_between(earlier, later):
