@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -60,9 +61,29 @@ def _answer(session, entry, steps, **fields):
     return result
 
 
+@contextlib.contextmanager
+def _counted():
+    """The Steps of an operation; an error that leaves it tells how far it came and what that says of the backup."""
+    steps = Steps()
+    try:
+        yield steps
+    except errors.BackupError as error:
+        done = {row["name"]: row["status"] for row in steps.rows}
+        proved = True if done.get("verify") == "ok" else None
+        refused = isinstance(error, errors.BackupInvalid) or done.get("compare") == "failed"
+        error.details.setdefault("recoverable", False if refused else proved)
+        error.details.setdefault("rolled_back", False)
+        error.details.setdefault("steps", steps.rows)
+        raise
+
+
 def test(session, wish):
     """A full restore into a scratch place; the live database is not looked at."""
-    steps = Steps()
+    with _counted() as steps:
+        return _test(session, wish, steps)
+
+
+def _test(session, wish, steps):
     entry = _entry(session, wish, steps)
     _rehearse(session, entry, steps)
     return _answer(session, entry, steps)
@@ -88,9 +109,6 @@ def _rehearse(session, entry, steps, also=None):
         raise
     except errors.Unverifiable:
         outcome = "unverifiable"
-        raise
-    except errors.BackupError as error:
-        error.details.update(recoverable=False)
         raise
     finally:
         if entry.manifest is not None and outcome is not None:
@@ -129,7 +147,11 @@ def _planned(session, wish, entry, steps):
 
 def rehearse_planned(session, wish):
     """Check mode: plan the restore as it would run, rehearse it, and tell whether it would change anything."""
-    steps = Steps()
+    with _counted() as steps:
+        return _rehearse_planned(session, wish, steps)
+
+
+def _rehearse_planned(session, wish, steps):
     entry = _entry(session, wish, steps)
     plan = _planned(session, wish, entry, steps)
     same = []
@@ -156,7 +178,11 @@ def _live_equals(session, plan, directory, staged, steps):
 
 def restore(session, wish):
     """The restore itself, after one that was interrupted has been settled."""
-    steps = Steps()
+    with _counted() as steps:
+        return _restore(session, wish, steps)
+
+
+def _restore(session, wish, steps):
     verify.check_level(session.settings["verify"])
     if not os.path.isdir(os.path.dirname(session.target.database)):
         _planned(session, wish, _entry(session, wish, steps), steps)

@@ -115,8 +115,9 @@ def verify_live(path, level="full", *, source=None, assertions=(), busy_timeout=
     try:
         if level != "none":
             _quick(connection, findings)
-        _count(connection, findings)
-        compare(findings, source or {})
+        if source and any(source.values()):
+            _count(connection, findings)
+            compare(findings, source)
         for assertion in assertions:
             _assert(connection, assertion, findings)
     except sqlite3.Error as error:

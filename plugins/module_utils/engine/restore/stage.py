@@ -71,6 +71,7 @@ def keep_old(target, settings, live, progress=None):
     order = store.Order(
         kind="pre_restore",
         trigger="pre_restore",
+        level="full" if settings["verify"] == "full" else "quick",
         busy_timeout=settings["busy_timeout"],
         pinned=True,
         pinned_until=until,
