@@ -4,7 +4,8 @@
 """A small application with a SQLite database: what the drill backs up, and what the tests run the engine against.
 
 It moves money between accounts. Every transaction touches several pages and keeps two invariants that a copy of mixed
-states breaks: the balances add up to what there was at the start, and the ledger has as many entries as the counter says.
+states breaks: the balances add up to what there was at the start, and the ledger has as many entries as the counter
+says.
 
     sample_app.py create FILE [--journal-mode wal] [--mib 8]   make the database
     sample_app.py write FILE [--pause 0.002] [--seconds N]     write until SIGTERM; says "ready" after the first commit
@@ -172,7 +173,7 @@ def say(text):
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="ascii")  # Nobody listens to a background writer any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Nobody listens to a background writer.
 
 
 def main():

@@ -108,4 +108,6 @@ def restore_diff(result):
 def validate_diff(result):
     """The recorded verdicts that change."""
     changed = [row for row in result.get("backups", []) if row.get("changed")]
-    return [f"{row['file']}: recorded otherwise" for row in changed], [f"{row['file']}: {row['status']}" for row in changed]
+    return [f"{row['file']}: recorded otherwise" for row in changed], [
+        f"{row['file']}: {row['status']}" for row in changed
+    ]

@@ -94,7 +94,8 @@ kept:
   type: list
   elements: dict
   sample:
-    - {file: shop_20261122_020000.db, reasons: ["min_keep: one of the newest 1 verified", "keep_days: at most 7 days old"]}
+    - file: shop_20261122_020000.db
+      reasons: ["min_keep: one of the newest 1 verified", "keep_days: at most 7 days old"]
 removed:
   description: What was removed, or would be in check mode, each with its reasons.
   returned: success

@@ -13,8 +13,8 @@ description:
   - Reads backups again, compares their bytes with the manifest, lets SQLite check them, and records the result in their
     manifests.
   - The task fails when one of them is not sound, after all were looked at.
-  - The task is changed when a recorded verdict or its level changes, or when a backup is adopted; a new time of the same
-    verdict is no change.
+  - The task is changed when a recorded verdict or its level changes, or when a backup is adopted; a new time of the
+    same verdict is no change.
 extends_documentation_fragment:
   - digitalme.backup.common
   - digitalme.backup.common.busy_timeout
@@ -34,8 +34,8 @@ options:
     elements: str
   adopt:
     description:
-      - Give a backup that has no manifest of its own one, so that it counts. Its time is the one in its file name, taken
-        as UTC, or else the file's modification time.
+      - Give a backup that has no manifest of its own one, so that it counts. Its time is the one in its file name,
+        taken as UTC, or else the file's modification time.
     type: bool
     default: false
 """

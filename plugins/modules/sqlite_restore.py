@@ -122,7 +122,7 @@ backup:
   description: The catalog's entry of the backup that was used.
   returned: success
   type: dict
-  sample: {file: shop_20261122_020000.db, created_at: "2026-11-22T02:00:00.000Z", status: verified, stored_bytes: 10485760}
+  sample: {file: shop_20261122_020000.db, created_at: "2026-11-22T02:00:00.000Z", status: verified}
 pre_restore_backup:
   description: Path of what was kept of the old content; null when nothing was or nothing needed to be.
   returned: success
@@ -147,7 +147,7 @@ plan:
   description: What was planned, unless this was a restore test.
   returned: success
   type: dict
-  sample: {database: /srv/shop/shop.db, live: sound, strategy: in_place, content_bytes: 10485760, needed_bytes: 20971520}
+  sample: {database: /srv/shop/shop.db, live: sound, strategy: in_place, needed_bytes: 20971520}
 recovered:
   description: An interrupted restore of this database that was finished or undone first; null when there was none.
   returned: success

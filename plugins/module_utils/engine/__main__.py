@@ -163,15 +163,28 @@ def _backup(commands):
     command.add_argument("--compression", choices=("none", "gzip", "zstd"), help="compress the backup (default: none)")
     _add_busy_timeout(command)
     command.add_argument(
-        "--skip-if-younger-than", type=_seconds, default=0, metavar="SECONDS", help="do nothing if the newest verified is younger"
+        "--skip-if-younger-than",
+        type=_seconds,
+        default=0,
+        metavar="SECONDS",
+        help="do nothing if the newest verified is younger",
     )
-    command.add_argument("--skip-if-unchanged", action="store_true", help="keep no backup whose content is the newest's")
     command.add_argument(
-        "--disk-limit-percent", type=float, metavar="PERCENT", help="refuse to fill the filesystem beyond this (default: 80)"
+        "--skip-if-unchanged", action="store_true", help="keep no backup whose content is the newest's"
+    )
+    command.add_argument(
+        "--disk-limit-percent",
+        type=float,
+        metavar="PERCENT",
+        help="refuse to fill the filesystem beyond this (default: 80)",
     )
     command.add_argument("--pinned", action="store_true", help="retention never removes it")
     command.add_argument(
-        "--annotation", dest="annotations", action="append", metavar="KEY=VALUE", help="a note in the manifest; may be repeated"
+        "--annotation",
+        dest="annotations",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a note in the manifest; may be repeated",
     )
     command.add_argument("--trigger", choices=("scheduled", "manual", "drill"), default="manual", help="why it is made")
     command.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
@@ -179,7 +192,9 @@ def _backup(commands):
 
 def _list(commands):
     text = "List the backups of a name, newest first."
-    command = _command(commands, "list", "info", "show_list", text, "list --backup-dir backups --status verified", database=False)
+    command = _command(
+        commands, "list", "info", "show_list", text, "list --backup-dir backups --status verified", database=False
+    )
     command.add_argument("--status", choices=("verified", "unverified", "unverifiable", "invalid", "missing"))
     command.add_argument("--kind", choices=("regular", "pre_restore"))
     command.add_argument("--since", metavar="TIME", help="not before this time (ISO 8601, UTC)")
@@ -226,8 +241,12 @@ def _restore(commands):
     command = _command(commands, "restore", "restore", "show_restore", text, example)
     _reference(command)
     command.add_argument("--force", action="store_true", help="replace the database that is there")
-    command.add_argument("--no-pre-backup", dest="pre_backup", action="store_false", help="keep nothing of the old content")
-    command.add_argument("--no-rollback", dest="rollback", action="store_false", help="leave the new content when a check fails")
+    command.add_argument(
+        "--no-pre-backup", dest="pre_backup", action="store_false", help="keep nothing of the old content"
+    )
+    command.add_argument(
+        "--no-rollback", dest="rollback", action="store_false", help="leave the new content when a check fails"
+    )
     command.add_argument("--strategy", choices=("auto", "in_place", "replace"), default="auto", help="default: auto")
     _add_verify(command)
     _add_assertions(command)
@@ -276,7 +295,9 @@ def _health(commands):
 
 def _statistics(commands):
     text = "Counts, sizes, success rate and durations, by day."
-    _command(commands, "statistics", "statistics", "show_statistics", text, "statistics --backup-dir backups", database=False)
+    _command(
+        commands, "statistics", "statistics", "show_statistics", text, "statistics --backup-dir backups", database=False
+    )
 
 
 def _delete(commands):
@@ -290,7 +311,9 @@ def _delete(commands):
 
 def _audit(commands):
     text = "Check that nobody changed the audit log, and show its newest lines."
-    command = _command(commands, "audit", "audit_log", "show_audit", text, "audit --backup-dir backups --limit 20", database=False)
+    command = _command(
+        commands, "audit", "audit_log", "show_audit", text, "audit --backup-dir backups --limit 20", database=False
+    )
     command.add_argument("--limit", type=int, metavar="N", default=10, help="how many lines to show (default: 10)")
 
 

@@ -23,7 +23,7 @@ _WAIT_SECONDS = 10.0
 def append(path, record):
     """Add one line, durable. ``record`` is plain data; ``time`` and ``prev`` are added. Raises OSError, Busy.
 
-    A crash in the middle leaves a torn last line, which the next call closes; `check` reports it as torn, not as broken.
+    A crash in the middle leaves a torn last line, which the next call closes; `check` calls it torn, not broken.
     """
     files.make_directory(os.path.dirname(path))
     descriptor = files.open_append(path)

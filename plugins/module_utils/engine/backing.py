@@ -60,9 +60,9 @@ def planned(session, wish, ready_to):
     if not skipped:
         _require_limit(session, order)
     newest = catalog.newest_verified(entries)
-    if not skipped and wish.unless_unchanged and newest is not None:
-        if _content_now(session, order.method) == newest.manifest["content_sha256"]:
-            skipped = _unchanged(newest)
+    compare = not skipped and wish.unless_unchanged and newest is not None
+    if compare and _content_now(session, order.method) == newest.manifest["content_sha256"]:
+        skipped = _unchanged(newest)
     plan = {"database": target.database, "backup_dir": target.backup_dir, "method": ready_to.method}
     plan["method_reason"] = ready_to.reason
     plan["file"] = catalog.new_file_name(target.backup_dir, target.name, clock.now(), compression=order.compression)
@@ -111,7 +111,9 @@ def make(session, wish, order):
     stored = {**made.manifest, "path": made.path}
     if made.manifest["verification"]["status"] == "unverifiable":
         causes = "; ".join(row["message"] for row in made.manifest["verification"]["errors"])
-        raise errors.Unverifiable(f"the backup was stored, but cannot be verified here ({causes})", path=made.path, backup=stored)
+        raise errors.Unverifiable(
+            f"the backup was stored, but cannot be verified here ({causes})", path=made.path, backup=stored
+        )
     return session.result(changed=True, backup=stored, skipped_reason=None, recovered=recovered)
 
 

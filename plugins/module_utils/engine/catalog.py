@@ -299,8 +299,7 @@ def resolve(reference, backup_dir, name, entries=None):
         if not os.path.isfile(path):
             raise errors.BackupNotFound("there is no such backup", path=path)
         within = os.path.dirname(path) == files.resolve(backup_dir) if backup_dir else False
-        entry = read_entry(path, name if within else None)
-        return entry
+        return read_entry(path, name if within else None)
     for entry in entries:
         if reference in (entry.file, entry.file + manifest.SUFFIX):
             if entry.status == "missing":
@@ -310,7 +309,8 @@ def resolve(reference, backup_dir, name, entries=None):
         moment = clock.parse(reference)
     except ValueError:
         raise errors.BackupNotFound(
-            f"'{errors.show(reference)}' is no backup of '{name}' ({_what_there_is(entries)}), and no time", path=backup_dir
+            f"'{errors.show(reference)}' is no backup of '{name}' ({_what_there_is(entries)}), and no time",
+            path=backup_dir,
         ) from None
     older = [entry for entry in entries if entry.created_at and entry.created_at <= moment]
     return _newest(older, f"there is no verified backup from {clock.iso(moment)} or before", backup_dir, name)
@@ -326,7 +326,7 @@ def _newest(entries, otherwise, backup_dir, name):
 def _what_there_is(entries):
     if not entries:
         return "no backups at all"
-    counts = {}
+    counts: dict = {}
     for entry in entries:
         counts[entry.status] = counts.get(entry.status, 0) + 1
     return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

@@ -49,7 +49,7 @@ def _zstd_module():
 
 
 def compress(source, target, method, *, hasher, progress=None):
-    """Compress ``source`` into the new file ``target``, fsynced; ``hasher`` sees the stored bytes. Returns their number."""
+    """Compress into the new file ``target``, fsynced; ``hasher`` sees the stored bytes. Returns their number."""
     require(method)
     reader = files.open_regular(source, follow=True)
     try:
@@ -102,7 +102,10 @@ def _gzip_encode(reader, stream, expected, progress):
 def _zstd_encode(reader, stream, expected, progress):
     module = _zstd_module()
     if module is None:
-        _through_program(["zstd", "-q", "-3", "-T0", "-c"], reader, stream.write, expected, progress)
+        for data in _program(["-3", "-T0"], reader, lambda complaint: errors.IoError(f"zstd failed: {complaint}")):
+            stream.write(data)
+            if progress is not None:
+                progress(os.lseek(reader, 0, os.SEEK_CUR), expected)
         return
     encoder = module.ZstdCompressor(level=3)
     done = 0
@@ -121,7 +124,7 @@ _ENCODERS = {"gzip": _gzip_encode, "zstd": _zstd_encode}
 
 
 def expand(source, target, method, *, stored, content, limit=None, progress=None):
-    """Expand the stored file into the new file ``target``, fsynced; returns its bytes. Without a target it is only read.
+    """Expand the stored file into the new file ``target``, fsynced; returns its bytes. Without one it is only read.
 
     ``stored`` and ``content`` are hashes that see the stored and the expanded bytes. ``limit`` in bytes guards the disk
     against a damaged or hostile file that never ends. Raises BackupInvalid when it cannot be expanded.
@@ -240,25 +243,24 @@ class _Zstd:
 # --- the zstd program ----------------------------------------------------------------------------------------------
 
 
-def _through_program(command, reader, write, expected, progress):
+def _program(options, reader, failure):
+    """The output of the zstd program fed from a descriptor, in pieces; raises ``failure(complaint)``."""
     import subprocess
 
+    command = ["zstd", "-q", "-c", *options]
     with subprocess.Popen(command, stdin=reader, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None and program.stderr is not None
         while True:
             data = program.stdout.read(files.CHUNK)
             if not data:
                 break
-            write(data)
-            if progress is not None:
-                progress(os.lseek(reader, 0, os.SEEK_CUR), expected)
+            yield data
         complaint = program.stderr.read().decode("utf-8", "replace").strip()
     if program.returncode:
-        raise errors.IoError(f"the zstd program failed: {complaint}")
+        raise failure(complaint)
 
 
 def _expanded_by_program(reader, source, stored, progress):
-    import subprocess
-
     # The stored bytes are hashed in a reading of their own: the program reads the descriptor by itself.
     expected, done = os.fstat(reader).st_size, 0
     while True:
@@ -270,13 +272,8 @@ def _expanded_by_program(reader, source, stored, progress):
         if progress is not None:
             progress(done, expected)
     os.lseek(reader, 0, os.SEEK_SET)
-    command = ["zstd", "-q", "-d", "-c", "--memory=64MB"]
-    with subprocess.Popen(command, stdin=reader, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
-        while True:
-            data = program.stdout.read(files.CHUNK)
-            if not data:
-                break
-            yield data
-        complaint = program.stderr.read().decode("utf-8", "replace").strip()
-    if program.returncode:
-        raise errors.BackupInvalid(f"it cannot be expanded ({complaint})", path=source)
+
+    def damaged(complaint):
+        return errors.BackupInvalid(f"it cannot be expanded ({complaint})", path=source)
+
+    yield from _program(["-d", "--memory=64MB"], reader, damaged)

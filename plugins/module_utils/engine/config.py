@@ -38,7 +38,7 @@ HEALTH = {
     "min_backups": 1,
     "max_shrink_percent": 50,
 }
-DEFAULTS = {
+DEFAULTS: dict = {
     "schedule": None,
     "method": "auto",
     "verify": "full",
@@ -70,7 +70,7 @@ _TYPES = {
 
 
 class Config(NamedTuple):
-    """``databases`` are the entries as given, ``defaults`` the merged settings below them, ``path`` the file or None."""
+    """``databases`` are the entries as given, ``defaults`` the settings below them, ``path`` the file or None."""
 
     path: str | None
     databases: tuple
@@ -80,7 +80,7 @@ class Config(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What an operation is about: a name, its database (None where it needs none), its backup directory, its settings."""
+    """What an operation is about: a name, its database (None where it needs none), backup directory and settings."""
 
     name: str
     database: str | None
@@ -288,7 +288,9 @@ def _name_for(database, backup_dir):
         return found[0]
     listed = ", ".join(errors.show(name) for name in found) or "none"
     raise errors.UsageError(
-        f"the directory has backups of these names: {listed}", path=backup_dir, hint="Choose one with the option 'name'."
+        f"the directory has backups of these names: {listed}",
+        path=backup_dir,
+        hint="Choose one with the option 'name'.",
     )
 
 

@@ -22,9 +22,9 @@ _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_MONTHS = dict(zip("jan feb mar apr may jun jul aug sep oct nov dec".split(), range(1, 13)))
-_DAYS = dict(zip("sun mon tue wed thu fri sat".split(), range(7)))
-_FIELDS = (
+_MONTHS = dict(zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13)))
+_DAYS = dict(zip(("sun", "mon", "tue", "wed", "thu", "fri", "sat"), range(7)))
+_FIELDS: tuple = (
     ("minute", 0, 59, {}),
     ("hour", 0, 23, {}),
     ("day of month", 1, 31, {}),
@@ -58,7 +58,7 @@ class Cron(NamedTuple):
             if self.fires_on(date):
                 for hour in reversed(self.hours):
                     for minute in reversed(self.minutes):
-                        firing = datetime.datetime(date.year, date.month, date.day, hour, minute)
+                        firing = datetime.datetime(date.year, date.month, date.day, hour, minute)  # noqa: DTZ001
                         if firing <= local:
                             return firing.astimezone()
             if date == datetime.date.min:
@@ -73,9 +73,7 @@ def parse(expression):
     fields = text.split()
     if len(fields) != 5:
         raise _invalid(expression, f"it has {len(fields)} fields instead of 5")
-    values = [
-        _field(expression, text, *field) for text, field in zip((field.lower() for field in fields), _FIELDS)
-    ]
+    values = [_field(expression, text, *field) for text, field in zip((field.lower() for field in fields), _FIELDS)]
     weekdays = frozenset(day % 7 for day in values[4])
     either = not fields[2].startswith("*") and not fields[4].startswith("*")
     return Cron(
@@ -84,7 +82,7 @@ def parse(expression):
 
 
 def _field(expression, text, label, low, high, names):
-    found = set()
+    found: set = set()
     for part in text.split(","):
         span, slash, step_text = part.partition("/")
         step = _number(expression, step_text, label, {}) if slash else 1

@@ -272,7 +272,7 @@ def open_live(path, header, busy_timeout):
 
 
 def begin_read(connection):
-    """Start a read transaction and take its lock now. Reads the header only, so an unreadable schema does not matter."""
+    """Start a read transaction and take its lock now. Reads only the header: an unreadable schema does not matter."""
     connection.execute("BEGIN")
     connection.execute("PRAGMA schema_version").fetchall()
 
@@ -303,7 +303,7 @@ def _require_harmless_sidecars(path):
     if facts.st_mode & 0o006 == 0o006:
         return
     raise errors.PermissionDenied(
-        "opening this WAL database now would create its -wal and -shm files with an owner that locks the application out",
+        "opening this WAL database now would create -wal and -shm files that its application could not write",
         path=path,
         hint="Run as root or as the owner of the database, or give user and application a common group that may write.",
     )

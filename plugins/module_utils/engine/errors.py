@@ -64,7 +64,9 @@ class ConfigError(BackupError):
 
 class NameInvalid(UsageError):
     error_code = "name_invalid"
-    hint = "Give a name of printable characters without '/' or '\\', such as 'app', that does not begin with '.' or '-'."
+    hint = (
+        "Give a name of printable characters without '/' or '\\', such as 'app', that does not begin with '.' or '-'."
+    )
 
 
 class BackupDirInvalid(BackupError):
@@ -86,7 +88,7 @@ class DatabaseNotAFile(BackupError):
 class DatabaseEmpty(BackupError):
     error_code = "database_empty"
     hint = (
-        "SQLite would call this healthy, but it holds nothing: check the path, and restore a backup if the data was lost."
+        "SQLite would call this healthy, but it holds nothing: check the path; if the data was lost, restore a backup."
     )
 
 

@@ -16,7 +16,7 @@ def plan(session):
 
 
 def expire(session, decided, apply):
-    """The result of a plan, carried out if ``apply``. Raises RetentionBrake, and IoError when some could not be removed."""
+    """The result of a plan, carried out if ``apply``. Raises RetentionBrake, and IoError when some could not go."""
     rows = {
         "kept": [_row(row) for row in decided.kept],
         "removed": [_row(row) for row in decided.removed],

@@ -58,7 +58,7 @@ def make_directory(path, mode=0o700):
 
 
 def open_new(path, mode=0o600):
-    """Descriptor of a file that this call creates, with its final mode from the start; FileExistsError if the name is taken."""
+    """Descriptor of a new file, with its final mode from the start; FileExistsError if the name is taken."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
 
 
@@ -278,7 +278,7 @@ def require_space(directory, needed, what):
 
 
 def copy_ownership(reference, target):
-    """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of the file ``reference``."""
+    """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of ``reference``."""
     facts = os.stat(reference)
     set_ownership(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
     if not hasattr(os, "listxattr"):

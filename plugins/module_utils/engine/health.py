@@ -138,7 +138,7 @@ def _problems(facts):
 
 
 def _shrunk(facts):
-    """A backup much smaller than the one before it, or a table that was emptied, is worth a look before old ones expire."""
+    """A backup much smaller than the one before, or an emptied table, is worth a look before old ones expire."""
     limit = facts.target.settings["health"]["max_shrink_percent"]
     newest = [entry for entry in _regular(facts) if entry.manifest and entry.created_at][:2]
     if len(newest) < 2:
@@ -147,7 +147,9 @@ def _shrunk(facts):
     lost = shrink_percent(before.get("size_bytes"), now.get("size_bytes"))
     emptied = _emptied(before["source"].get("tables"), now["source"].get("tables"))
     if limit and lost > limit:
-        return _check("shrunk", "degraded", f"the newest backup is {lost:.0f} % smaller than the one before", lost, limit)
+        return _check(
+            "shrunk", "degraded", f"the newest backup is {lost:.0f} % smaller than the one before", lost, limit
+        )
     if emptied:
         return _check("shrunk", "degraded", f"emptied since the backup before: {', '.join(emptied)}", lost, limit)
     return _check("shrunk", "ok", "the newest backup is about as large as the one before", lost, limit)
@@ -226,7 +228,9 @@ def _lock(facts):
 def _audit(facts):
     found = audit.check(facts.target.audit_log)
     if not found["intact"]:
-        message = f"the audit log's chain is broken at line {found['broken_at']} of {errors.show(facts.target.audit_log)}"
+        message = (
+            f"the audit log's chain is broken at line {found['broken_at']} of {errors.show(facts.target.audit_log)}"
+        )
         return _check("audit", "degraded", message, found["broken_at"], None)
     torn = f", {len(found['torn'])} torn" if found["torn"] else ""
     return _check("audit", "ok", f"{found['lines']} lines, the chain is whole{torn}", found["lines"], None)
@@ -240,7 +244,9 @@ def _interrupted(facts):
         return _check("interrupted", "ok", "an operation is running", None, None)
     left = catalog.leftovers(facts.target.backup_dir, facts.target.name)
     if left:
-        return _check("interrupted", "degraded", f"left by a run that was killed, the next removes it: {left[0]}", len(left), 0)
+        return _check(
+            "interrupted", "degraded", f"left by a run that was killed, the next removes it: {left[0]}", len(left), 0
+        )
     return _check("interrupted", "ok", "nothing was interrupted", 0, 0)
 
 

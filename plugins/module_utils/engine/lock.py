@@ -76,7 +76,9 @@ def held(path, operation, seconds):
     if descriptor is None:
         owner = read_owner(path)
         raise errors.Busy(
-            f"another operation on this name is running: {describe(owner)}; waited {seconds:g} s", path=path, holder=owner
+            f"another operation on this name is running: {describe(owner)}; waited {seconds:g} s",
+            path=path,
+            holder=owner,
         )
     try:
         _note_owner(descriptor, operation)

@@ -76,7 +76,9 @@ def health(session, level, fail_on):
     }
     if fail_on != "never" and judging.STATUSES.index(status) >= judging.STATUSES.index(fail_on):
         causes = "; ".join(check["message"] for check in checks if check["status"] != "ok")
-        raise errors.Unhealthy(f"the backups of '{target.name}' are {status}: {causes}", path=target.backup_dir, **found)
+        raise errors.Unhealthy(
+            f"the backups of '{target.name}' are {status}: {causes}", path=target.backup_dir, **found
+        )
     return session.result(**found)
 
 

@@ -67,7 +67,7 @@ def encode(manifest):
 
 
 def load(path):
-    """The manifest in the file, checked. Raises BackupInvalid that says what is wrong with it; unknown keys are kept."""
+    """The manifest in the file, checked. Raises BackupInvalid, which says what is wrong; unknown keys are kept."""
     try:
         descriptor = files.open_regular(path)
     except OSError as error:
@@ -120,7 +120,7 @@ def _invalid(path, cause):
     return errors.BackupInvalid(
         f"the manifest cannot be used: {cause}",
         path=path,
-        hint="The backup beside it is listed as unverified; adopt it again (command 'validate --adopt') or choose another.",
+        hint="Its backup is listed as unverified; adopt it again (command 'validate --adopt') or choose another.",
     )
 
 

@@ -134,7 +134,15 @@ def restore(
 
 
 def retention(
-    *, backup_dir=None, name=None, busy_timeout=None, config_path=None, caller=None, check=False, progress=None, **policy
+    *,
+    backup_dir=None,
+    name=None,
+    busy_timeout=None,
+    config_path=None,
+    caller=None,
+    check=False,
+    progress=None,
+    **policy,
 ):
     """Expire backups: {changed, kept, removed: [{file, reasons}], held, freed_bytes}. ``policy`` as in `retention`.
 
@@ -155,8 +163,10 @@ def retention(
             return expiring.expire(session, expiring.plan(session), apply=True)
 
 
-def delete(*, backup, backup_dir=None, name=None, busy_timeout=None, config_path=None, caller=None, check=False, progress=None):
-    """Delete one backup: {changed, file, freed_bytes}. Refuses a pinned one and the last verified one (NotConfirmed)."""
+def delete(
+    *, backup, backup_dir=None, name=None, busy_timeout=None, config_path=None, caller=None, check=False, progress=None
+):
+    """Delete one backup: {changed, file, freed_bytes}. NotConfirmed for a pinned one and for the last verified one."""
     backup_dir, name = room.where(backup, backup_dir, name)
     call = _call(config_path, None, backup_dir, name, busy_timeout=busy_timeout, need_database=False)
     with room.operation("delete", call, caller=caller, progress=progress, silent=check) as session:
@@ -189,7 +199,7 @@ def health(
     caller=None,
     progress=None,
 ):
-    """{name, status, checks, statistics}; changes nothing. ``verify`` (a level) looks at the newest verified backup again.
+    """{name, status, checks, statistics}; changes nothing. ``verify``: level at which the newest is looked at again.
 
     Ages in seconds. Raises Unhealthy, with the same in its details, when the status is as bad as ``fail_on`` (degraded,
     unhealthy).

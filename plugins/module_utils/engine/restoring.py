@@ -92,7 +92,7 @@ def _test(session, wish, steps):
 def _rehearse(session, entry, steps, also=None):
     """Rehearse, and record in the backup's manifest how it went: health judges the age of the newest test."""
     settings = session.settings
-    outcome = "failed"
+    outcome: str | None = "failed"
     try:
         rehearse.rehearse(
             entry,
@@ -129,7 +129,9 @@ def _planned(session, wish, entry, steps):
         directory = os.path.dirname(target.database)
         if not os.path.isdir(directory):
             raise errors.DatabaseNotFound(
-                "the directory of the database does not exist", path=directory, hint="Create it, with its owner and mode."
+                "the directory of the database does not exist",
+                path=directory,
+                hint="Create it, with its owner and mode.",
             )
         plan = plan_room.plan(
             entry,
@@ -141,7 +143,9 @@ def _planned(session, wish, entry, steps):
         )
         row["detail"] = f"{plan.strategy}: {plan.reason}"
         if plan.live != "absent" and not wish.force:
-            raise errors.NotConfirmed("the database exists and would be replaced", path=target.database, plan=plan.as_dict())
+            raise errors.NotConfirmed(
+                "the database exists and would be replaced", path=target.database, plan=plan.as_dict()
+            )
     return plan
 
 

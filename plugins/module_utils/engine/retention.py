@@ -8,8 +8,8 @@ A verified regular backup stays when any rule wants it:
   (``max_files`` 0: any number; ``keep_days`` 0: this rule keeps nothing);
 * ``keep_last``, ``keep_hourly``, ``keep_daily``, ``keep_weekly``, ``keep_monthly``, ``keep_yearly``: the newest of each
   of the last so many hours, days, ISO weeks, months, years (UTC) that have a backup; -1 for all. They behave like those
-  of restic's ``forget`` (https://restic.readthedocs.io/en/stable/060_forget.html), also in that a rule whose count is not
-  used up keeps the oldest backup;
+  of restic's ``forget`` (https://restic.readthedocs.io/en/stable/060_forget.html), also in that a rule whose count is
+  not used up keeps the oldest backup;
 * the newest ``min_keep`` always stay.
 
 Everything else never counts: pre-restore backups have a time to live of their own; unverified backups of ours go when
@@ -119,7 +119,10 @@ def _wanted(verified, policy, now):
             value = bucket(entry.created_at, position)
             oldest = position == len(verified) - 1
             if value != last or oldest:
-                keep(entry, f"{rule}: {'the oldest, while the rule has room' if value == last else 'newest of its bucket'}")
+                keep(
+                    entry,
+                    f"{rule}: {'the oldest, while the rule has room' if value == last else 'newest of its bucket'}",
+                )
                 last, left = value, left - 1 if left > 0 else left
     return wanted
 
@@ -143,7 +146,9 @@ def _decide(entry, wanted, verified, policy, now):
         return Decision(entry, bool(reasons), reasons or (_why_not(entry, verified, policy, now),))
     newer = any(good.created_at > entry.created_at for good in verified)
     if newer and policy["keep_days"] and not _within(entry, policy["keep_days"], now):
-        return Decision(entry, False, (f"{entry.status}, older than {policy['keep_days']:g} days, a newer one is verified",))
+        return Decision(
+            entry, False, (f"{entry.status}, older than {policy['keep_days']:g} days, a newer one is verified",)
+        )
     return Decision(entry, True, (f"{entry.status}: never counted",))
 
 

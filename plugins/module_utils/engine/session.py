@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all operations share: find the target, hold the name's lock, settle what was interrupted, leave one audit line."""
+"""What all operations share: find the target, hold its lock, settle what was interrupted, leave one audit line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
     """
     session = Session(name, caller, progress)
     started = clock.monotonic()
-    outcome, cause = "ok", None
+    outcome = "ok"
+    cause: BaseException | None = None
     try:
         try:
             loaded = config.load(call.pop("config_path", None))
@@ -133,7 +134,7 @@ def _record(session, call, outcome, cause, seconds):
 
 
 def who(caller):
-    """Who asked: the way in, the system user, the pid; the one who used sudo, and the API's subject, where there is one."""
+    """Who asked: the way in, the system user, the pid; who used sudo and the API's subject, where there is one."""
     by = {**caller, "pid": os.getpid()}
     if hasattr(os, "geteuid"):
         import pwd
@@ -181,7 +182,9 @@ def exclusive(session, create=False):
     with lock.held(session.target.lock_path, session.operation, session.settings["busy_timeout"]):
         left = store.clean(session.target)
         if left:
-            session.warnings.append(f"removed what an interrupted run had left: {', '.join(errors.show(x) for x in left)}")
+            session.warnings.append(
+                f"removed what an interrupted run had left: {', '.join(errors.show(x) for x in left)}"
+            )
         yield
 
 

@@ -61,8 +61,9 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None):
         source = database.open_live(path, header, busy_timeout)
     except errors.DatabaseBusy as error:
         found, _unseen = processes.holders([path])
+        by = processes.describe(found) or "by a process that cannot be seen"
         raise errors.DatabaseBusy(
-            f"it stayed locked for {busy_timeout:g} s ({processes.describe(found) or 'by a process that cannot be seen'})",
+            f"it stayed locked for {busy_timeout:g} s ({by})",
             path=path,
             processes=found,
         ) from error

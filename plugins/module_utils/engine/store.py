@@ -41,7 +41,7 @@ class Order(NamedTuple):
 
 
 class Made(NamedTuple):
-    """``manifest`` of what was made and the ``path`` it lies at; ``path`` is None when it equalled ``unless_equal_to``."""
+    """``manifest`` of what was made and the ``path`` it lies at: None when it equalled ``unless_equal_to``."""
 
     manifest: dict
     path: str | None

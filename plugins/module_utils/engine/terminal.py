@@ -108,7 +108,8 @@ def show_list(result):
         put(f"{when:<25}{size(row['stored_bytes']):>12}  {row['status']:<13}{errors.show(row['file'])}")
         for problem in row["problems"]:
             put(f"{'':39}{errors.show(problem)}")
-    put(f"{len(result['backups'])} of {result['total']} backups of {result['name']} in {errors.show(result['backup_dir'])}")
+    where = errors.show(result["backup_dir"])
+    put(f"{len(result['backups'])} of {result['total']} backups of {result['name']} in {where}")
 
 
 def show_info(result):

@@ -25,7 +25,10 @@ def validate(session, references, adopt, record):
 
 
 def _raise_for(target, rows):
-    for kind, statuses in ((errors.BackupInvalid, ("corrupt", "failed", "missing")), (errors.Unverifiable, ("unverifiable",))):
+    for kind, statuses in (
+        (errors.BackupInvalid, ("corrupt", "failed", "missing")),
+        (errors.Unverifiable, ("unverifiable",)),
+    ):
         bad = [row for row in rows if row["status"] in statuses]
         if bad:
             first = bad[0]

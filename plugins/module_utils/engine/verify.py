@@ -146,9 +146,7 @@ def _check_form(path, findings):
     if actual % header.page_size:
         findings.add("corrupt", "size", f"{actual} bytes are no whole number of {header.page_size}-byte pages")
     elif header.sized and actual != header.page_count * header.page_size:
-        findings.add(
-            "corrupt", "size", f"{actual} bytes where the header tells {header.page_count * header.page_size}"
-        )
+        findings.add("corrupt", "size", f"{actual} bytes where the header tells {header.page_count * header.page_size}")
     if files.size(path + "-journal"):
         findings.add("corrupt", "journal", "a rollback journal lies beside it: the copy was never finished")
     elif files.size(path + "-wal"):
@@ -268,7 +266,9 @@ def compare(findings, source):
         return
     for name in sorted(set(tables) | set(findings.tables)):
         if tables.get(name) != findings.tables.get(name):
-            findings.add("failed", "rows", f"table {name} has {_rows(findings.tables, name)}, expected {_rows(tables, name)}")
+            findings.add(
+                "failed", "rows", f"table {name} has {_rows(findings.tables, name)}, expected {_rows(tables, name)}"
+            )
 
 
 def _rows(tables, name):

@@ -7,10 +7,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import clock, errors, files, manifest, processes, store, verify
+from .. import clock, config, errors, files, manifest, processes, store, verify
 from . import journal as journal_room
 from . import plan as plan_room
 from . import recover, rehearse, stage, swap
+from .steps import Steps
 
 _TRY_REPLACE = (errors.DatabaseCorrupt, errors.NotADatabase, errors.ReadOnly, errors.IoError)
 
@@ -26,14 +27,14 @@ class Done(NamedTuple):
 class Restore(NamedTuple):
     """One planned restore with everything that carrying it out needs."""
 
-    plan: object
-    target: object
+    plan: plan_room.Plan
+    target: config.Target
     level: str
     assertions: tuple
     rollback: bool
     may_replace: bool
-    log: object
-    steps: object
+    log: journal_room.Journal
+    steps: Steps
     progress: object
 
     @property
@@ -194,7 +195,9 @@ def _compare(restore, staged, kept, replaced):
                     f"the restored database did not pass its checks ({verify.summary(findings)})", path=restore.path
                 )
     except errors.DatabaseBusy as error:
-        error.hint = "The new content is in place but could not be checked; the next run checks it and ends the restore."
+        error.hint = (
+            "The new content is in place but could not be checked; the next run checks it and ends the restore."
+        )
         raise
     except errors.BackupError as error:
         _roll_back(restore, kept, replaced, error)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import clock, compress, database, errors, files, processes
+from .. import catalog, clock, compress, database, errors, files, processes
 
 STRATEGIES = ("auto", "in_place", "replace")
 
@@ -22,7 +22,7 @@ STRATEGIES = ("auto", "in_place", "replace")
 class Plan(NamedTuple):
     """``live`` says what is there now: ``absent``, ``sound`` (SQLite opens it) or ``damaged``, with ``live_cause``."""
 
-    entry: object
+    entry: catalog.Entry
     database: str
     live: str
     live_cause: str | None

@@ -93,9 +93,9 @@ def _in_place(database, pending, log, busy_timeout):
 def _replace(database, pending, log, busy_timeout):
     record = pending.record
     renamed = not files.exists(journal_room.staged_path(database))
-    if pending.phase == journal_room.SWAPPED or (renamed and pending.phase == journal_room.SWAPPING):
-        if _sound(database, record, busy_timeout):
-            return "finished", "the new file had been put in place and passed its checks"
+    swapped = pending.phase == journal_room.SWAPPED or (renamed and pending.phase == journal_room.SWAPPING)
+    if swapped and _sound(database, record, busy_timeout):
+        return "finished", "the new file had been put in place and passed its checks"
     undo_replace(database, log, existed=record.get("existed", True))
     return "undone", "the old file is in its place"
 

@@ -82,7 +82,9 @@ def keep_old(target, settings, live, progress=None):
             return Kept(made.path, made.path, made.manifest, made.manifest["verification"]["status"])
         except errors.VerificationFailed as error:
             aside = error.details["quarantined"]
-            return Kept(aside, aside, manifest_of(aside), f"the old content is damaged, kept page for page: {error.cause}")
+            return Kept(
+                aside, aside, manifest_of(aside), f"the old content is damaged, kept page for page: {error.cause}"
+            )
         except (errors.DatabaseCorrupt, errors.NotADatabase, errors.Unverifiable):
             pass  # SQLite cannot read it all: keep the bytes.
     return _keep_raw(target, moment)
@@ -98,7 +100,7 @@ def manifest_bytes(path):
 
 
 def _keep_raw(target, moment):
-    """Copy the file and its sidecars byte for byte, each under the old one's suffix, so that they still belong together.
+    """Copy the file and its sidecars byte for byte, each under the old one's suffix: they still belong together.
 
     The copies get their final names last (sidecars first, so that a main file never lies there without them);
     a crash before leaves partial files, which the next run removes.

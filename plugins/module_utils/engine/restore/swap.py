@@ -52,7 +52,7 @@ def _copy_pages(source, target, path, busy_timeout, progress):
 
 
 def dress(staged, path, source):
-    """Give the staged file the owner, mode, attributes and journal mode that the database has, or had when backed up."""
+    """Give the staged file the owner, mode, attributes and journal mode that the database has, or had."""
     if source.get("journal_mode") == "wal":
         snapshot.set_wal_flag(staged, True)
     if files.exists(path):
@@ -118,7 +118,7 @@ def _second_name(path, aside):
 
 
 def fold(path):
-    """Let SQLite bring a database and its log or hot journal into the one file. Raises DatabaseBusy when it is in use."""
+    """Let SQLite fold a database's log or hot journal into the one file. Raises DatabaseBusy when it is in use."""
     if not files.size(path):
         return
     connection = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
@@ -166,7 +166,7 @@ def sidecars_back(path):
 
 
 def forget_old(path):
-    """The new database has passed its checks: remove what was kept aside for the way back. Crash: some of it is left."""
+    """The new database has passed its checks: remove what was kept for the way back. Crash: some of it is left."""
     aside = journal_room.aside_path(path)
     removed = [files.remove(aside + suffix) for suffix in ("", *database.SIDECARS)]
     if any(removed):

@@ -1,0 +1,55 @@
+# digitalme.backup: `make help` lists what there is. Everything that is set up lies in .venv/ and build/ of the checkout.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/controller/bin
+export ANSIBLE_HOME := $(CURDIR)/build/ansible
+# A stale copy of the collection in the user's own folder must not shadow the checkout.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
+
+.PHONY: help drill test lint sanity unit integration format bench build clean run-environment dev-environment
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+drill: run-environment ## the first drill: back up, verify, restore, damage and restore a sample (or DATABASE=/path, only read)
+	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python tools/drill.py
+
+test: lint sanity unit integration ## everything that CI runs
+
+lint: dev-environment ## code style, types, playbooks and roles, changelog
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
+	$(BIN)/antsibull-changelog lint
+
+sanity: dev-environment ## ansible-test sanity
+	tools/sanity.sh
+
+unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
+	tools/unit.sh tests/unit tests/cli
+
+integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/architecture tests/docs tests/integration
+
+format: dev-environment ## format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: ## compare with sqlite3 .backup and cp in one run (SIZES="10M 1G" ROUNDS=5)
+	python3 bench/run.py
+
+build: run-environment ## the collection as a tarball, in build/
+	$(BIN)/ansible-galaxy collection build --force --output-path build .
+
+clean: ## remove what was set up and built
+	rm -rf .venv build
+
+run-environment:
+	@tools/environment.sh run
+
+dev-environment:
+	@tools/environment.sh dev
