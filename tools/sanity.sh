@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ansible-test sanity, without network. It refuses to run but from a real path .../ansible_collections/NAMESPACE/NAME,
-# so it gets a copy of what git knows.
+# so it gets a copy of what git knows. The tests and tools are no part of a plugin; ruff looks after them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ environment="$PWD/.venv/controller"
 target="$PWD/build/sanity/ansible_collections/digitalme/backup"
 rm -rf "$target"
 mkdir -p "$target"
-git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$target"
+git ls-files -z --cached --others --exclude-standard -- . ":!tests" ":!tools" ":!bench" | tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$target"
 git -C "$target" init -q
 git -C "$target" add -A
 
@@ -26,7 +26,13 @@ PY
     fi
 done
 
-export PATH="$environment/bin:$PATH"
+# It looks for each release as pythonX.Y on PATH, where a version manager's stand-ins would only fail.
+pythons="$PWD/build/sanity/pythons"
+mkdir -p "$pythons"
+tools/interpreters.sh managed | while read -r python; do
+    ln -sf "$python" "$pythons/python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+done
+
+export PATH="$environment/bin:$pythons:$PATH"
 cd "$target"
-# The managed hosts' Pythons are covered by the engine's unit tests on each of them; here the controller's is enough.
 ansible-test sanity --venv --color no "$@"

@@ -21,7 +21,6 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-    import msvcrt
 
 # On Windows a locked byte cannot be read by others, so it lies behind the text that says who holds it.
 _WINDOWS_BYTE = 1 << 20
@@ -32,6 +31,8 @@ def _try_lock(descriptor):
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
+            import msvcrt
+
             os.lseek(descriptor, _WINDOWS_BYTE, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except (BlockingIOError, PermissionError):
