@@ -302,10 +302,16 @@ def _assert(connection, assertion, findings):
         findings.add("failed", "assertion", f"{sql}: got {_plain(got)!r}, expected {wanted}")
 
 
-def _allow_reading(action, *_names):
+def _allow_reading(action, first, second, *_rest):
     """Assertions may read this file; they may not attach another one, write, or change a setting."""
-    allowed = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_PRAGMA, _RECURSIVE)
-    return sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_PRAGMA:
+        allowed = second is None or first.lower() in _ASKING_PRAGMAS
+    elif action == sqlite3.SQLITE_UPDATE:
+        # So a table-valued function declares its columns; a real write there needs the setting writable_schema.
+        allowed = first == "sqlite_master"
+    else:
+        allowed = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, _RECURSIVE)
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def _allow_all(*_names):
@@ -313,6 +319,18 @@ def _allow_all(*_names):
 
 
 _RECURSIVE = getattr(sqlite3, "SQLITE_RECURSIVE", 33)
+# With an argument these ask, all others set.
+_ASKING_PRAGMAS = (
+    "table_info",
+    "table_xinfo",
+    "index_list",
+    "index_info",
+    "index_xinfo",
+    "foreign_key_list",
+    "foreign_key_check",
+    "integrity_check",
+    "quick_check",
+)
 
 
 def _plain(value):
