@@ -76,8 +76,9 @@ def _in_place(database, pending, log, busy_timeout):
         swap.in_place(record["kept"], database, busy_timeout)
         return "undone", "the old content was put back from the pre-restore backup"
     # Opening it lets SQLite roll back or replay, so that it is the old content or the new.
-    findings = verify.verify_live(database, "none", source=_expected(record), busy_timeout=busy_timeout)
-    if findings.status == "ok":
+    expected = _expected(record)
+    findings = verify.verify_live(database, "none", source=expected, busy_timeout=busy_timeout)
+    if findings.status == "ok" and any(expected.values()):
         return "finished", "the database has the content of the backup"
     if pending.phase == journal_room.SWAPPING:
         return "undone", "SQLite has kept one whole content; it is not exactly the backup's, so run the restore again"
