@@ -131,8 +131,8 @@ def expand(source, target, method, *, stored, content, limit=None, progress=None
     against a damaged or hostile file that never ends. Raises BackupInvalid when it cannot be expanded.
     """
     reader = files.open_regular(source, follow=True)
+    pieces = _pieces(reader, source, method, stored, progress)
     try:
-        pieces = _pieces(reader, source, method, stored, progress)
         if target is None:
             return _pour(pieces, source, content, limit, None)
         writer = files.open_new(target)
@@ -146,6 +146,7 @@ def expand(source, target, method, *, stored, content, limit=None, progress=None
         finally:
             os.close(writer)
     finally:
+        pieces.close()  # Ends the zstd program now, not when the error is forgotten.
         os.close(reader)
 
 

@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+
+import pytest
+from engine import compress, errors, files
+
+
+def _available():
+    """zstd is tried where this host has a way to do it; gzip is everywhere."""
+    for method in ("gzip", "zstd"):
+        try:
+            compress.require(method)
+        except errors.UsageError:
+            continue
+        yield method
+
+
+COMPRESSED = list(_available())
+EVERY = ["none", *COMPRESSED]
+CONTENTS = {
+    "empty": b"",
+    "one-byte": b"x",
+    "text": b"all work and no play " * 10_000,
+    "random": os.urandom(300_000),
+    "zeros": bytes(5 * files.CHUNK),
+    "mixed": os.urandom(files.CHUNK) + bytes(files.CHUNK) + os.urandom(17),
+}
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """stored(content, method) -> path of the compressed file."""
+
+    def make(content, method):
+        raw, packed = str(tmp_path / "raw"), str(tmp_path / ("packed" + compress.SUFFIXES[method]))
+        files.write_new(raw, content)
+        if method == "none":
+            files.copy(raw, packed)
+        else:
+            compress.compress(raw, packed, method, hasher=hashlib.sha256())
+        return packed
+
+    return make
+
+
+def _expand(path, method, target=None, **options):
+    stored, content = hashlib.sha256(), hashlib.sha256()
+    size = compress.expand(path, target, method, stored=stored, content=content, **options)
+    return size, stored.hexdigest(), content.hexdigest()
+
+
+def _bytes(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_content_comes_back(tmp_path, method, kind):
+    content = CONTENTS[kind]
+    raw, packed, again = (str(tmp_path / name) for name in ("raw", "packed", "again"))
+    files.write_new(raw, content)
+    hasher = hashlib.sha256()
+    size = compress.compress(raw, packed, method, hasher=hasher)
+    assert size == os.path.getsize(packed) and hasher.hexdigest() == files.sha256(packed)
+    expected = (len(content), files.sha256(packed), hashlib.sha256(content).hexdigest())
+    assert _expand(packed, method, again) == expected
+    assert _bytes(again) == content
+    assert _expand(packed, method) == expected
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+def test_compressible_content_gets_smaller(stored, method):
+    assert os.path.getsize(stored(CONTENTS["zeros"], method)) < len(CONTENTS["zeros"]) / 100
+
+
+def test_gzip_of_equal_content_is_equal(tmp_path, stored):
+    first = _bytes(stored(CONTENTS["text"], "gzip"))
+    os.unlink(tmp_path / "raw")
+    os.unlink(tmp_path / "packed.gz")
+    assert _bytes(stored(CONTENTS["text"], "gzip")) == first
+
+
+def test_gzip_of_another_program_is_read(tmp_path):
+    packed = str(tmp_path / "x.gz")
+    with gzip.open(packed, "wb") as file:
+        file.write(CONTENTS["text"])
+    assert _expand(packed, "gzip")[0] == len(CONTENTS["text"])
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_hashes_see_stored_and_expanded_bytes(stored, method):
+    packed = stored(CONTENTS["text"], method)
+    size, of_stored, of_content = _expand(packed, method)
+    assert size == len(CONTENTS["text"])
+    assert of_stored == files.sha256(packed)
+    assert of_content == hashlib.sha256(CONTENTS["text"]).hexdigest()
+
+
+def _cut(data):
+    return data[:-1]
+
+
+def _half(data):
+    return data[: len(data) // 2]
+
+
+def _nothing(data):
+    return b""
+
+
+def _garbage_behind(data):
+    return data + b"garbage"
+
+
+def _zeros_behind(data):
+    return data + bytes(100)
+
+
+def _flipped(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :]
+
+
+def _text(data):
+    return b"this is not compressed at all"
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+@pytest.mark.parametrize("damage", [_cut, _half, _garbage_behind, _zeros_behind, _flipped, _text, _nothing])
+@pytest.mark.parametrize("kind", ["random", "mixed"])
+def test_damaged_file_is_invalid_and_leaves_no_target(tmp_path, stored, method, damage, kind):
+    packed = stored(CONTENTS[kind], method)
+    data = damage(_bytes(packed))
+    with open(packed, "wb") as file:
+        file.write(data)
+    with pytest.raises(errors.BackupInvalid) as caught:
+        _expand(packed, method, str(tmp_path / "again"))
+    assert caught.value.path == packed
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_file_that_expands_beyond_the_limit_is_stopped(tmp_path, stored, method):
+    content = bytes(8 * files.CHUNK)
+    packed, again = stored(content, method), str(tmp_path / "again")
+    assert _expand(packed, method, again, limit=len(content))[0] == len(content)
+    os.unlink(again)
+    with pytest.raises(errors.BackupInvalid) as caught:
+        _expand(packed, method, again, limit=len(content) - 1)
+    assert str(len(content) - 1) in caught.value.cause and not os.path.exists(again)
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+def test_bomb_is_expanded_in_small_pieces(tmp_path, stored, method):
+    packed = stored(bytes(32 * files.CHUNK), method)
+    pieces = []
+
+    class Spy:
+        def update(self, data):
+            pieces.append(len(data))
+
+    compress.expand(packed, None, method, stored=hashlib.sha256(), content=Spy())
+    assert sum(pieces) == 32 * files.CHUNK and max(pieces) <= files.CHUNK
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+def test_failure_while_compressing_leaves_no_target(tmp_path, method, monkeypatch):
+    raw = str(tmp_path / "raw")
+    files.write_new(raw, CONTENTS["mixed"])
+
+    def fail(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError):
+        compress.compress(raw, str(tmp_path / "packed"), method, hasher=hashlib.sha256())
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+@pytest.mark.parametrize("limit", [None, 10])
+def test_failure_in_the_middle_leaves_no_target_and_no_process(tmp_path, stored, method, limit, monkeypatch):
+    packed = stored(bytes(8 * files.CHUNK), method)
+    real, calls = os.write, []
+
+    def fail(descriptor, data):
+        calls.append(len(data))
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises((OSError, errors.BackupInvalid)):
+        _expand(packed, method, str(tmp_path / "again"), limit=limit)
+    assert not (tmp_path / "again").exists()
+    assert _children() == []
+
+
+def _children():
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return file.read().split()
+
+
+@pytest.mark.parametrize("method", COMPRESSED)
+def test_progress_ends_at_the_whole(tmp_path, method):
+    raw, packed = str(tmp_path / "raw"), str(tmp_path / "packed")
+    files.write_new(raw, CONTENTS["mixed"])
+    seen = []
+    compress.compress(raw, packed, method, hasher=hashlib.sha256(), progress=lambda *row: seen.append(row))
+    assert seen[-1] == (len(CONTENTS["mixed"]), len(CONTENTS["mixed"]))
+    seen.clear()
+    _expand(packed, method, progress=lambda *row: seen.append(row))
+    assert seen[-1] == (os.path.getsize(packed), os.path.getsize(packed))
+
+
+@pytest.mark.parametrize(
+    "name, method", [("x.db", "none"), ("x.db.gz", "gzip"), ("x.db.zst", "zstd"), ("x.gz.db", "none"), ("gz", "none")]
+)
+def test_file_name_tells_the_compression(name, method):
+    assert compress.by_suffix(name) == method
+
+
+def test_unknown_compression_is_refused_by_name():
+    with pytest.raises(errors.UsageError) as caught:
+        compress.require("lzma")
+    assert "lzma" in caught.value.message and "gzip" in caught.value.message
+
+
+def test_zstd_without_a_way_to_do_it_is_refused_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(compress, "_zstd_module", lambda: None)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(errors.UsageError) as caught:
+        compress.require("zstd")
+    assert "gzip" in caught.value.message
