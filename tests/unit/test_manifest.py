@@ -77,6 +77,8 @@ MALFORMED = {
     "bytes-float": ({**SOUND, "stored_bytes": 7.0}, "'stored_bytes' is not of type int"),
     "file-number": ({**SOUND, "file": 7}, "'file' is not of type str"),
     "verification-text": ({**SOUND, "verification": "ok"}, "'verification' is not of type dict"),
+    "status-list": ({**SOUND, "verification": {"status": []}}, "'status' is not of type str"),
+    "errors-number": ({**SOUND, "verification": {"errors": 5}}, "'errors' is not of type list"),
     "source-list": ({**SOUND, "source": []}, "'source' is not of type dict"),
     "pinned-text": ({**SOUND, "pinned": "no"}, "'pinned' is not of type bool"),
     "annotations-list": ({**SOUND, "annotations": []}, "'annotations' is not of type dict"),

@@ -7,6 +7,7 @@ Nothing in the directory can stop the listing: a damaged, foreign or missing man
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -189,9 +190,10 @@ def scan(backup_dir, name):
             if orphan and _belongs(backup, name):
                 entries.append(_orphan(backup_dir, backup, name))
         elif _belongs(file, name):
-            entry = read_entry(os.path.join(backup_dir, file), name)
-            if entry is not None:
-                entries.append(entry)
+            with contextlib.suppress(errors.BackupNotFound):  # It was removed since the directory was read.
+                entry = read_entry(os.path.join(backup_dir, file), name)
+                if entry is not None:
+                    entries.append(entry)
     entries.sort(key=_newest_first)
     return entries
 
@@ -223,6 +225,8 @@ def read_entry(path, name=None):
     name = name or (match.group("name") if match else os.path.splitext(file)[0])
     try:
         facts = os.lstat(path)
+    except FileNotFoundError:
+        raise errors.BackupNotFound("there is no such backup", path=path) from None
     except OSError as error:
         raise errors.from_os_error(error, path) from error
     kind = "pre_restore" if match and match.group("pre") else "regular"

@@ -35,6 +35,7 @@ _OPTIONAL = {
     "annotations": dict,
     "method": str,
 }
+_OF_VERIFICATION = {"status": str, "errors": list}
 
 
 def path_for(backup_path):
@@ -100,9 +101,10 @@ def decode(raw, path):
         if key not in manifest:
             raise _invalid(path, f"it lacks '{key}'")
         _require_kind(manifest, key, kind, path)
-    for key, kind in _OPTIONAL.items():
-        if manifest.get(key) is not None:
-            _require_kind(manifest, key, kind, path)
+    for holder, optional in ((manifest, _OPTIONAL), (manifest["verification"], _OF_VERIFICATION)):
+        for key, kind in optional.items():
+            if holder.get(key) is not None:
+                _require_kind(holder, key, kind, path)
     try:
         clock.parse(manifest["created_at"])
     except ValueError as error:
