@@ -52,15 +52,16 @@ class Cron(NamedTuple):
 
     def previous(self, moment):
         """The last firing at or before an aware moment, as an aware local time; None if it never fires."""
-        local = moment.astimezone().replace(tzinfo=None)
-        date = local.date()
+        date = moment.astimezone().date()
         for _day in range(_DAYS_TO_LOOK):
             if self.fires_on(date):
                 for hour in reversed(self.hours):
                     for minute in reversed(self.minutes):
-                        firing = datetime.datetime(date.year, date.month, date.day, hour, minute)  # noqa: DTZ001
-                        if firing <= local:
-                            return firing.astimezone()
+                        # An hour that comes twice when summer time ends fires the first time.
+                        wall = datetime.datetime(date.year, date.month, date.day, hour, minute)  # noqa: DTZ001
+                        firing = wall.astimezone()
+                        if firing <= moment:
+                            return firing
             if date == datetime.date.min:
                 break
             date -= datetime.timedelta(days=1)
@@ -103,7 +104,7 @@ def _field(expression, text, label, low, high, names):
 def _number(expression, text, label, names):
     if text in names:
         return names[text]
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 5):
         raise _invalid(expression, f"{label} has '{text}', which is no number")
     return int(text)
 

@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import datetime
+import random
+import time
+
+import pytest
+from engine import cron, errors
+
+MOMENT = datetime.datetime(2026, 11, 22, 12, 0, tzinfo=datetime.timezone.utc)
+# In POSIX's own words, so that no time zone database is needed: summer time from the last Sunday of March to October's.
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch):
+    """zone(name): this process's local time; UTC unless asked otherwise."""
+
+    def set_to(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    set_to("UTC")
+    yield set_to
+    monkeypatch.undo()
+    time.tzset()
+
+
+def _previous(expression, text):
+    return cron.parse(expression).previous(datetime.datetime.fromisoformat(text + "+00:00")).isoformat()[:16]
+
+
+@pytest.mark.parametrize(
+    "expression, moment, expected",
+    [
+        ("0 2 * * *", "2026-11-22T02:00", "2026-11-22T02:00"),
+        ("0 2 * * *", "2026-11-22T01:59", "2026-11-21T02:00"),
+        ("*/15 * * * *", "2026-11-22T00:14", "2026-11-22T00:00"),
+        ("5/20 * * * *", "2026-11-22T00:44", "2026-11-22T00:25"),
+        ("0 0 31 * *", "2026-11-22T00:00", "2026-10-31T00:00"),
+        ("0 0 29 2 *", "2026-11-22T00:00", "2024-02-29T00:00"),
+        ("0 0 * * 0", "2026-11-21T00:00", "2026-11-15T00:00"),
+        ("0 0 * * 7", "2026-11-21T00:00", "2026-11-15T00:00"),
+        ("0 0 * * sun", "2026-11-21T00:00", "2026-11-15T00:00"),
+        ("0 0 * JAN Mon-Fri", "2026-11-21T00:00", "2026-01-30T00:00"),
+        ("0 0 13 * 5", "2026-11-22T00:00", "2026-11-20T00:00"),
+        ("0 0 13 * *", "2026-11-22T00:00", "2026-11-13T00:00"),
+        ("0 0 */2 * 5", "2026-11-26T00:00", "2026-11-13T00:00"),
+        ("0 0 1,15 * *", "2026-11-22T00:00", "2026-11-15T00:00"),
+        ("59 23 31 12 *", "2026-11-22T00:00", "2025-12-31T23:59"),
+        ("@daily", "2026-11-22T12:00", "2026-11-22T00:00"),
+        ("@Hourly", "2026-11-22T12:34", "2026-11-22T12:00"),
+        ("@weekly", "2026-11-21T12:34", "2026-11-15T00:00"),
+        ("@monthly", "2026-11-21T12:34", "2026-11-01T00:00"),
+        ("@yearly", "2026-11-21T12:34", "2026-01-01T00:00"),
+        ("  0   2\t* * *  ", "2026-11-22T02:00", "2026-11-22T02:00"),
+    ],
+)
+def test_previous_is_the_last_firing_at_or_before(expression, moment, expected):
+    assert _previous(expression, moment) == expected
+
+
+@pytest.mark.parametrize("expression", ["0 0 31 2 *", "0 0 30 feb *", "0 0 31 4,6,9,11 *"])
+def test_day_that_never_comes_has_no_previous(expression):
+    assert cron.parse(expression).previous(MOMENT) is None
+
+
+def test_leap_day_on_a_weekday_is_found_within_its_forty_years():
+    assert _previous("0 0 29 2 */7", "2039-12-31T00:00") == "2032-02-29T00:00"
+
+
+# --- against a model that looks at every minute ------------------------------------------------------------------------
+
+
+def _matches(text, value, low, high):
+    for part in text.split(","):
+        span, _slash, step = part.partition("/")
+        first, _dash, last = span.partition("-")
+        if span == "*":
+            first, last = low, high
+        else:
+            first, last = int(first), int(last) if last else (high if step else int(first))
+        if value in range(first, last + 1, int(step or 1)):
+            return True
+    return False
+
+
+def _fires(fields, moment):
+    minute, hour, day, month, weekday = fields
+    if not _matches(minute, moment.minute, 0, 59) or not _matches(hour, moment.hour, 0, 23):
+        return False
+    if not _matches(month, moment.month, 1, 12):
+        return False
+    by_day = _matches(day, moment.day, 1, 31)
+    sunday_first = (moment.weekday() + 1) % 7
+    by_weekday = _matches(weekday, sunday_first, 0, 6) or (sunday_first == 0 and _matches(weekday, 7, 1, 7))
+    if day[0] != "*" and weekday[0] != "*":
+        return by_day or by_weekday
+    return by_day and by_weekday
+
+
+def _random_field(generator, low, high):
+    kind = generator.randrange(6)
+    first = generator.randint(low, high)
+    last = generator.randint(first, high)
+    if kind < 2:
+        return "*"
+    if kind == 2:
+        return str(first)
+    if kind == 3:
+        return f"{first}-{last}"
+    if kind == 4:
+        return generator.choice([f"*/{generator.randint(1, 12)}", f"{first}-{last}/{generator.randint(1, 9)}"])
+    return f"{first},{generator.randint(low, high)}"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_previous_agrees_with_looking_at_every_minute(seed):
+    generator = random.Random(seed)
+    fields = [_random_field(generator, *bounds) for bounds in ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))]
+    moment = MOMENT - datetime.timedelta(minutes=generator.randrange(3 * 366 * 1440))
+    expected, days = None, 45
+    minute = moment.replace(second=0)
+    for _step in range(days * 1440):
+        if _fires(fields, minute):
+            expected = minute
+            break
+        minute -= datetime.timedelta(minutes=1)
+    found = cron.parse(" ".join(fields)).previous(moment)
+    if expected is None:
+        assert found is None or found < moment - datetime.timedelta(days=days - 1), fields
+    else:
+        assert found == expected, fields
+
+
+# --- local time ------------------------------------------------------------------------------------------------------
+
+
+def _utc(moment):
+    return moment.astimezone(datetime.timezone.utc).isoformat()[:16]
+
+
+@pytest.mark.parametrize(
+    "moment, expected",
+    [
+        ("2026-07-01T00:00", "2026-07-01T00:00"),
+        ("2026-06-30T23:59", "2026-06-30T00:00"),
+        ("2026-12-01T00:59", "2026-11-30T01:00"),
+        ("2026-12-01T01:00", "2026-12-01T01:00"),
+    ],
+)
+def test_times_are_the_hosts_local_wall_clock(zone, moment, expected):
+    zone(BERLIN)
+    found = cron.parse("0 2 * * *").previous(datetime.datetime.fromisoformat(moment + "+00:00"))
+    assert _utc(found) == expected and found.hour == 2
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+@pytest.mark.parametrize("expression", ["30 2 * * *", "0 2 * * *", "*/10 * * * *", "0 3 * * *"])
+def test_previous_is_never_in_the_future_when_the_clocks_change(zone, day, expression):
+    zone(BERLIN)
+    schedule = cron.parse(expression)
+    moment = datetime.datetime.fromisoformat(day + "T00:00+00:00")
+    last = None
+    for _step in range(4 * 60):
+        found = schedule.previous(moment)
+        assert found <= moment
+        assert moment - found <= datetime.timedelta(hours=26)
+        assert last is None or found >= last
+        last = found
+        moment += datetime.timedelta(minutes=1)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "expression, cause",
+    [
+        ("", "0 fields"),
+        ("* * * *", "4 fields"),
+        ("* * * * * *", "6 fields"),
+        ("@sometimes", "1 fields"),
+        ("60 * * * *", "minute '60'"),
+        ("* 24 * * *", "hour '24'"),
+        ("* * 0 * *", "day of month '0'"),
+        ("* * 32 * *", "day of month '32'"),
+        ("* * * 13 *", "month '13'"),
+        ("* * * * 8", "day of week '8'"),
+        ("5-1 * * * *", "minute '5-1'"),
+        ("-5 * * * *", "minute"),
+        ("*/0 * * * *", "step in minute"),
+        ("*/ * * * *", "minute"),
+        ("*/x * * * *", "minute"),
+        ("1,,2 * * * *", "minute"),
+        ("a * * * *", "minute has 'a'"),
+        ("mon * * * *", "minute has 'mon'"),
+        ("* * * foo *", "month has 'foo'"),
+        ("1.5 * * * *", "minute has '1.5'"),
+        ("1-2-3 * * * *", "minute"),
+        ("٣ * * * *", "minute"),
+        ("9" * 5000 + " * * * *", "minute"),
+        ("* * * * * two\nlines", "7 fields"),
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_error_names_the_field_and_shows_the_way_out(expression, cause):
+    with pytest.raises(errors.ConfigError) as caught:
+        cron.parse(expression)
+    assert cause in caught.value.cause and "0 2 * * *" in caught.value.hint
+    assert caught.value.message.isprintable()

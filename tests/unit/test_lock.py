@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+import signal
+import stat
+
+import pytest
+from engine import errors, lock
+
+HOLD = """
+import sys
+from engine import lock
+with lock.held(sys.argv[1], "backup", 0):
+    print("held", flush=True)
+    sys.stdin.readline()
+print("released", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / ".state" / "app.lock")
+
+
+@pytest.fixture
+def holder(path, child):
+    """Another process that holds the lock."""
+    process = child(HOLD, path)
+    assert process.stdout.readline().strip() == b"held"
+    return process
+
+
+def _free(path):
+    with lock.held(path, "test", 0):
+        return True
+
+
+def test_second_process_is_told_who_holds_it(path, holder):
+    with pytest.raises(errors.Busy) as caught, lock.held(path, "retention", 0.1):
+        raise AssertionError("it was held twice")
+    owner = caught.value.details["holder"]
+    assert (owner["pid"], owner["operation"]) == (holder.pid, "backup") and owner["since"].endswith("Z")
+    assert f"backup by pid {holder.pid}" in caught.value.message and "waited 0.1 s" in caught.value.message
+
+
+def test_second_process_waits_and_gets_it(path, holder, child):
+    code = (
+        "import sys\nfrom engine import lock\nprint('waiting', flush=True)\n"
+        "with lock.held(sys.argv[1], 'restore', 60): print('got it', flush=True)\n"
+    )
+    waiting = child(code, path)
+    assert waiting.stdout.readline().strip() == b"waiting"
+    assert waiting.poll() is None
+    holder.stdin.write(b"\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline().strip() == b"released"
+    assert waiting.stdout.readline().strip() == b"got it"
+
+
+def test_lock_goes_with_a_holder_that_is_killed(path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert not lock.is_held(path)
+    assert _free(path)
+
+
+def test_lock_is_given_back_after_an_error(path):
+    with pytest.raises(RuntimeError), lock.held(path, "backup", 0):
+        raise RuntimeError
+    assert not lock.is_held(path) and lock.read_owner(path) is None
+    assert _free(path)
+
+
+def test_lock_holds_against_the_same_process_too(path):
+    with lock.held(path, "backup", 0), pytest.raises(errors.Busy):
+        _free(path)
+
+
+def test_lock_of_another_name_is_free(path, holder, tmp_path):
+    assert _free(str(tmp_path / ".state" / "other.lock"))
+
+
+def test_is_held_tells_and_creates_nothing(path, tmp_path, child):
+    assert lock.is_held(path) is False
+    assert os.listdir(tmp_path) == []
+    process = child(HOLD, path)
+    process.stdout.readline()
+    assert lock.is_held(path) is True
+
+
+def test_lock_file_that_was_removed_while_somebody_waited_is_made_again(path, holder):
+    """Two holders must never lock two files of one name."""
+    os.unlink(path)
+    with lock.held(path, "restore", 0):
+        assert lock.is_held(path)
+        assert lock.read_owner(path)["pid"] == os.getpid()
+
+
+def test_waiting_for_a_file_that_goes_ends_with_the_file_that_came(path, holder, child):
+    code = (
+        "import os, sys\nfrom engine import lock\nprint('waiting', flush=True)\n"
+        "with lock.held(sys.argv[1], 'restore', 60):\n"
+        "    print('held' if lock.is_held(sys.argv[1]) else 'another', flush=True); sys.stdin.readline()\n"
+    )
+    waiting = child(code, path)
+    waiting.stdout.readline()
+    os.rename(path, path + ".gone")
+    holder.kill()
+    assert waiting.stdout.readline().strip() == b"held"
+    with pytest.raises(errors.Busy):
+        _free(path)
+
+
+def test_lock_file_is_private_and_its_link_is_refused(path, tmp_path):
+    assert _free(path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    os.rename(path, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", path)
+    with pytest.raises(OSError):
+        _free(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[]", b"5", b"\xff", b"{" * 5000])
+def test_owner_that_cannot_be_read_is_unknown(path, content):
+    assert _free(path)
+    with open(path, "wb") as file:
+        file.write(content)
+    assert lock.read_owner(path) is None
+    assert lock.describe(None)
