@@ -99,19 +99,23 @@ def test_lock_file_that_was_removed_while_somebody_waited_is_made_again(path, ho
         assert lock.read_owner(path)["pid"] == os.getpid()
 
 
-def test_waiting_for_a_file_that_goes_ends_with_the_file_that_came(path, holder, child):
-    code = (
-        "import os, sys\nfrom engine import lock\nprint('waiting', flush=True)\n"
-        "with lock.held(sys.argv[1], 'restore', 60):\n"
-        "    print('held' if lock.is_held(sys.argv[1]) else 'another', flush=True); sys.stdin.readline()\n"
-    )
-    waiting = child(code, path)
-    waiting.stdout.readline()
-    os.rename(path, path + ".gone")
-    holder.kill()
-    assert waiting.stdout.readline().strip() == b"held"
-    with pytest.raises(errors.Busy):
-        _free(path)
+@pytest.mark.parametrize("replaced", [False, True])
+def test_file_that_goes_between_opening_and_locking_is_opened_again(path, monkeypatch, replaced):
+    assert _free(path)
+    real, calls = lock.wait_for, []
+
+    def wait_for(descriptor, seconds):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            os.rename(path, path + ".gone")
+            if replaced:
+                with open(path, "wb"):
+                    pass
+        return real(descriptor, seconds)
+
+    monkeypatch.setattr(lock, "wait_for", wait_for)
+    with lock.held(path, "restore", 0):
+        assert lock.is_held(path) and not lock.is_held(path + ".gone")
 
 
 def test_lock_file_is_private_and_its_link_is_refused(path, tmp_path):

@@ -126,17 +126,23 @@ def load(path=None, environment=None):
     entries = tuple(_entry(entry, where) for entry in _list(document, "databases", where))
     _refuse_twice(entries, where)
     audit_log = document.get("audit_log") or (AUDIT_LOG if where == PATH else None)
+    if not isinstance(audit_log, (str, type(None))):
+        raise errors.ConfigError("'audit_log' is of the wrong type", path=where)
     return Config(where, entries, defaults, audit_log, tuple(warnings))
 
 
 def _decode(raw, where):
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise errors.ConfigError(f"it is not valid JSON ({error})", path=where) from error
     if not isinstance(document, dict):
         raise errors.ConfigError("it is not a JSON object", path=where)
     return document
+
+
+def _refuse_constant(text):
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _object(document, key, where):
@@ -239,10 +245,13 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     """
     environment = os.environ if environment is None else environment
     wanted = environment.get("BACKUP_DATABASE")
-    if database is None and name is None and wanted and backup_dir is None:
+    if database is None and name is None and wanted and (backup_dir is None or need_database):
         named = {entry["name"] for entry in config.databases}
         database, name = (None, wanted) if wanted in named else (wanted, None)
     entry = _find(config, database, name, backup_dir, need_database)
+    if not (entry or database or name or need_database):
+        name = _name_for(None, backup_dir)  # A name that the directory tells has its configured settings, too.
+        entry = _find(config, None, name, backup_dir, need_database)
     if name is not None:
         catalog.check_name(name)
     database = database if database is not None else entry.get("path")
