@@ -8,7 +8,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format bench build clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference bench build clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -38,6 +38,9 @@ integration: dev-environment ## modules and playbooks through Ansible, the house
 format: dev-environment ## format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+reference: dev-environment ## write docs/ERRORS.md and docs/COMMANDS.md from the code
+	$(BIN)/python tools/reference.py
 
 bench: ## compare with sqlite3 .backup and cp in one run (SIZES="10M 1G" ROUNDS=5)
 	python3 bench/run.py

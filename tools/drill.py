@@ -3,7 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The first drill, `make drill`: a sample database under load, or your own with DATABASE=/path/to.db.
 
-Makes the sample and its writer, runs playbooks/drill.yml against this machine, shows the table, and cleans up.
+Makes the sample and its writer, runs playbooks/drill.yml against this machine, shows the table, and stops the writer.
+WORK=/path names another place for the sample and the backups than build/drill of the checkout.
 Run it with the Python of the environment that has Ansible.
 """
 
@@ -17,7 +18,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WORK = ROOT / "build" / "drill"
+WORK = pathlib.Path(os.environ.get("WORK") or ROOT / "build" / "drill").absolute()
 # Made anew by each run; backups of a database of your own lie outside of it and stay.
 RUN = WORK / "run"
 SAMPLE_APP = ROOT / "tools" / "sample_app.py"

@@ -20,6 +20,9 @@ from . import __version__, errors
 PROGRAM = "digitalme-backup"
 HEALTH_EXIT = {"healthy": 0, "degraded": 1, "unhealthy": 2}
 HEALTH_UNKNOWN = 3
+STATUSES = ("verified", "unverified", "unverifiable", "invalid", "missing")
+HOW = "write into the live file, or replace it (default: auto)"
+SHRINK = "by how much a backup or the database may suddenly be smaller (default: 50; 0: any)"
 
 
 def main(arguments=None):
@@ -195,8 +198,8 @@ def _list(commands):
     command = _command(
         commands, "list", "info", "show_list", text, "list --backup-dir backups --status verified", database=False
     )
-    command.add_argument("--status", choices=("verified", "unverified", "unverifiable", "invalid", "missing"))
-    command.add_argument("--kind", choices=("regular", "pre_restore"))
+    command.add_argument("--status", choices=STATUSES, help="only of this status")
+    command.add_argument("--kind", choices=("regular", "pre_restore"), help="only of this kind")
     command.add_argument("--since", metavar="TIME", help="not before this time (ISO 8601, UTC)")
     command.add_argument("--until", metavar="TIME", help="not after this time (ISO 8601, UTC)")
     command.add_argument("--limit", type=int, metavar="N", help="at most the newest N")
@@ -247,7 +250,7 @@ def _restore(commands):
     command.add_argument(
         "--no-rollback", dest="rollback", action="store_false", help="leave the new content when a check fails"
     )
-    command.add_argument("--strategy", choices=("auto", "in_place", "replace"), default="auto", help="default: auto")
+    command.add_argument("--strategy", choices=("auto", "in_place", "replace"), default="auto", help=HOW)
     _add_verify(command)
     _add_assertions(command)
     _add_busy_timeout(command)
@@ -288,8 +291,10 @@ def _health(commands):
     ):
         command.add_argument(f"--{flag}", type=_seconds, metavar="SECONDS", help=help_text)
     command.add_argument("--min-backups", type=int, metavar="N", help="verified backups wanted (default: 1)")
-    command.add_argument("--max-shrink-percent", type=float, metavar="PERCENT", help="default: 50; 0: any")
-    command.add_argument("--disk-limit-percent", type=float, metavar="PERCENT", help="default: 80")
+    command.add_argument("--max-shrink-percent", type=float, metavar="PERCENT", help=SHRINK)
+    command.add_argument(
+        "--disk-limit-percent", type=float, metavar="PERCENT", help="how full the filesystem may be (default: 80)"
+    )
     _add_verify(command, "verify the newest backup again (default: none)")
 
 
