@@ -12,8 +12,9 @@ A verified regular backup stays when any rule wants it:
   not used up keeps the oldest backup;
 * the newest ``min_keep`` always stay.
 
-Everything else never counts: pre-restore backups have a time to live of their own; unverified backups of ours go when
-they are older than ``keep_days`` and a newer verified one exists; files without a manifest of ours stay.
+Everything else never counts: pre-restore backups go after their own time to live once a newer verified one exists;
+unverified backups of ours go when they are older than ``keep_days`` and a newer verified one exists; files without a
+manifest of ours stay.
 
 Nothing at all goes (a *hold*) while the newest backup is not verified, is in the future, or is older than ``max_age``
 seconds: something is wrong with the backups or with the clock, and the old ones may be the last good ones. And a run
@@ -139,12 +140,13 @@ def _decide(entry, wanted, verified, policy, now):
         return _decide_orphan(entry, verified)
     if entry.manifest is None:
         return Decision(entry, True, ("not ours: it has no manifest that belongs to it",))
+    newer = any(good.created_at > entry.created_at for good in verified)
     if entry.kind == "pre_restore":
-        return Decision(entry, False, ("a pre-restore backup past its time to live",))
+        reason = "a pre-restore backup past its time to live"
+        return Decision(entry, not newer, (reason + ("" if newer else ", but nothing newer is verified"),))
     if entry.verified:
         reasons = tuple(wanted.get(entry.file, ()))
         return Decision(entry, bool(reasons), reasons or (_why_not(entry, verified, policy, now),))
-    newer = any(good.created_at > entry.created_at for good in verified)
     if newer and policy["keep_days"] and not _within(entry, policy["keep_days"], now):
         return Decision(
             entry, False, (f"{entry.status}, older than {policy['keep_days']:g} days, a newer one is verified",)
