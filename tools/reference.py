@@ -28,7 +28,7 @@ def error_page():
         "",
         MADE,
         "A failed module, command or API call answers with `error_code` and `msg`, which names the file, the cause and",
-        "the next step; the command line exits with the status. Unless the step says otherwise, everything is as it was.",
+        "the next step; the command line exits with the status. Unless the step says otherwise, all is as it was.",
         "",
         "| code | exit status | next step |",
         "| --- | ---: | --- |",
