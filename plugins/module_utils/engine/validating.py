@@ -42,8 +42,10 @@ def _raise_for(target, rows):
 
 
 def _one(session, entry, adopt, record):
-    if entry.status == "missing":
-        return _row(entry, "missing", [{"check": "file", "message": entry.problems[0]}], 0.0)
+    if entry.status == "missing" or (entry.status == "invalid" and entry.manifest is None):
+        # There is no file to look at: it has gone, or it is a link or a directory.
+        status = "missing" if entry.status == "missing" else "failed"
+        return _row(entry, status, [{"check": "file", "message": entry.problems[0]}], 0.0)
     settings = session.settings
     found = examine(session, entry, settings["verify"], tuple(settings["assertions"]))
     verification = found["verification"]
@@ -54,7 +56,7 @@ def _one(session, entry, adopt, record):
         row["changed"] = (before.get("status"), before.get("level")) != (verification["status"], verification["level"])
         if record:
             _record(session, entry, verification)
-    elif adopt and verification["status"] != "corrupt":
+    elif adopt and verification["status"] != "corrupt" and found["header"] is not None:
         row["changed"] = row["adopted"] = True
         if record:
             _adopt(session, entry, found)
@@ -101,7 +103,7 @@ def examine(session, entry, level, assertions):
             "schema_sha256": findings.schema_sha256,
             "content_sha256": unpacked.content_sha256,
             "size_bytes": unpacked.size,
-            "header": database.check_file(path) if findings.status != "corrupt" else None,
+            "header": _header(path),
         }
     except errors.BackupInvalid as error:
         from . import verify
@@ -113,6 +115,14 @@ def examine(session, entry, level, assertions):
         if scratch is not None:
             files.remove_tree(scratch)
     return {"verification": findings.as_dict(checked_at, clock.monotonic() - started), **facts}
+
+
+def _header(path):
+    """The header of the content; None where it has none that can be read (it is encrypted, or was not looked at)."""
+    try:
+        return database.check_file(path)
+    except errors.BackupError:
+        return None
 
 
 def _adopt(session, entry, found):
