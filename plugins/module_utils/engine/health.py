@@ -226,7 +226,11 @@ def _lock(facts):
 
 
 def _audit(facts):
-    found = audit.check(facts.target.audit_log)
+    try:
+        found = audit.check(facts.target.audit_log)
+    except OSError as error:
+        message = f"the audit log {errors.show(facts.target.audit_log)} cannot be read: {error.strerror}"
+        return _check("audit", "degraded", message, None, None)
     if not found["intact"]:
         message = (
             f"the audit log's chain is broken at line {found['broken_at']} of {errors.show(facts.target.audit_log)}"
