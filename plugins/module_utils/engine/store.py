@@ -144,8 +144,6 @@ def _describe(target, order, file, moment, taken, raw, progress):
         progress=_staged(progress, "verify"),
     )
     seconds = clock.monotonic() - before
-    copied = database.check_file(raw)
-    live = os.stat(target.database)
     size = os.stat(raw).st_size
     digest = files.sha256(raw, _staged(progress, "hash"))
     document = {
@@ -161,22 +159,7 @@ def _describe(target, order, file, moment, taken, raw, progress):
         "trigger": order.trigger,
         "pinned": order.pinned,
         "annotations": dict(order.annotations or {}),
-        "source": {
-            "path": target.database,
-            "size_bytes": taken.source_bytes,
-            "journal_mode": taken.header.journal_mode,
-            "page_size": copied.page_size,
-            "page_count": size // copied.page_size,
-            "encoding": copied.encoding,
-            "application_id": copied.application_id,
-            "user_version": copied.user_version,
-            "auto_vacuum": copied.auto_vacuum,
-            "schema_sha256": findings.schema_sha256,
-            "tables": findings.tables,
-            "uid": live.st_uid,
-            "gid": live.st_gid,
-            "mode": f"{live.st_mode & 0o7777:04o}",
-        },
+        "source": _source(target, taken, database.check_file(raw), findings, size),
         "size_bytes": size,
         "stored_bytes": size,
         "compression": order.compression,
@@ -188,6 +171,27 @@ def _describe(target, order, file, moment, taken, raw, progress):
     if order.pinned_until:
         document["pinned_until"] = order.pinned_until
     return document
+
+
+def _source(target, taken, copied, findings, size):
+    """What the manifest says of the database itself; ``copied`` is the header of its snapshot."""
+    live = os.stat(target.database)
+    return {
+        "path": target.database,
+        "size_bytes": taken.source_bytes,
+        "journal_mode": taken.header.journal_mode,
+        "page_size": copied.page_size,
+        "page_count": size // copied.page_size,
+        "encoding": copied.encoding,
+        "application_id": copied.application_id,
+        "user_version": copied.user_version,
+        "auto_vacuum": copied.auto_vacuum,
+        "schema_sha256": findings.schema_sha256,
+        "tables": findings.tables,
+        "uid": live.st_uid,
+        "gid": live.st_gid,
+        "mode": f"{live.st_mode & 0o7777:04o}",
+    }
 
 
 def _compress(raw, working, method, document, progress):
