@@ -86,12 +86,12 @@ def _content_now(session, method):
 def make(session, wish, order):
     """The backup itself, after an interrupted restore of the database has been settled."""
     target = session.target
-    recovered = room.settle_interrupted(session)
+    room.settle_interrupted(session)
     entries = catalog.scan(target.backup_dir, target.name)
     skipped = _too_young(entries, wish.younger_than)
     if skipped:
         session.tell(skipped=skipped)
-        return session.result(changed=False, backup=None, skipped_reason=skipped, recovered=recovered)
+        return session.result(changed=False, backup=None, skipped_reason=skipped, recovered=session.recovered)
     _require_limit(session, order)
     newest = catalog.newest_verified(entries)
     if wish.unless_unchanged and newest is not None:
@@ -100,7 +100,7 @@ def make(session, wish, order):
     if made.path is None:
         skipped = _unchanged(newest)
         session.tell(skipped=skipped)
-        return session.result(changed=False, backup=None, skipped_reason=skipped, recovered=recovered)
+        return session.result(changed=False, backup=None, skipped_reason=skipped, recovered=session.recovered)
     session.tell(
         file=made.manifest["file"],
         bytes=made.manifest["stored_bytes"],
@@ -114,7 +114,7 @@ def make(session, wish, order):
         raise errors.Unverifiable(
             f"the backup was stored, but cannot be verified here ({causes})", path=made.path, backup=stored
         )
-    return session.result(changed=True, backup=stored, skipped_reason=None, recovered=recovered)
+    return session.result(changed=True, backup=stored, skipped_reason=None, recovered=session.recovered)
 
 
 def _too_young(entries, seconds):

@@ -132,8 +132,8 @@ def partial(file):
 def leftovers(backup_dir, name):
     """Names of what an earlier run of this name left unfinished, in the order in which they are to be removed.
 
-    The manifest of an unfinished backup goes before its partial file: a crash in between leaves the partial file,
-    by which the next run knows both.
+    What already has a final name (a manifest, sidecars of a raw copy) goes before the partial file: a crash in between
+    leaves the partial file, by which the next run knows them all.
     """
     pattern = re.compile(rf"\.(?P<file>{re.escape(name)}(?:{PRE_RECOVERY})?_{_STAMP}(?:{_STORED}|{RAW}).*)", re.DOTALL)
     found = []
@@ -142,10 +142,17 @@ def leftovers(backup_dir, name):
         match = pattern.fullmatch(entry)
         if match and files.PARTIAL in entry:
             file = match.group("file").split(files.PARTIAL)[0]
-            if file not in present and manifest.path_for(file) in present:
-                found.append(manifest.path_for(file))
+            found += _named_too_early(file, present)
             found.append(entry)
     return list(dict.fromkeys(found))
+
+
+def _named_too_early(file, present):
+    """What lies under a final name although its backup is still a partial file."""
+    found = [other + manifest.SUFFIX for other in (file, file + files.QUARANTINED) if other not in present]
+    if file.endswith(RAW) and file not in present:
+        found += sorted(other for other in present if other.startswith(file + "-"))
+    return [other for other in found if other in present]
 
 
 def _names(backup_dir):

@@ -72,6 +72,9 @@ def backup(
         from . import backing
 
         wish = backing.Wish(skip_if_younger_than or 0, skip_if_unchanged, trigger, pinned, annotations)
+        if not check:
+            # First: what it left may be what the checks would stumble over.
+            room.settle_interrupted(session, wait=False)
         ready = backing.ready(session, wish)
         if check:
             return backing.planned(session, wish, ready)

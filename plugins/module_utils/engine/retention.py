@@ -195,17 +195,19 @@ def _brake(removed, total, policy):
 def apply(decided, backup_dir):
     """Remove what the plan removes; returns (rows removed, bytes freed, rows that could not be removed with the cause).
 
-    The backup goes first and its manifest last: a crash in between leaves a manifest that says what was there, and a
-    later run removes it. One that cannot be removed does not stop the rest.
+    The backup goes first and its manifest last: a crash in between leaves a manifest that says what was there. The
+    oldest go first, so that such a manifest is older than all backups that are left, by which the next run removes it.
+    One that cannot be removed does not stop the rest.
     """
-    removed, failed, freed = [], [], 0
-    for row in decided.removed:
+    removed: list = []
+    failed, freed = [], 0
+    for row in reversed(decided.removed):
         try:
             if files.remove(row.entry.path):
                 freed += row.entry.stored_bytes
             files.sync_directory(backup_dir)
             files.remove(manifest.path_for(row.entry.path))
-            removed.append(row)
+            removed.insert(0, row)
         except OSError as error:
             failed.append({"file": row.entry.file, "error": errors.from_os_error(error, row.entry.path).message})
     if removed and os.path.isdir(backup_dir):

@@ -15,7 +15,10 @@ _LAST_RESORT = os.path.join("~", ".local", "state", "digitalme-backup", "audit.j
 
 
 class Session:
-    """One running operation. ``note`` collects what its audit line says; ``warnings`` go into its result."""
+    """One running operation. ``note`` collects what its audit line says; ``warnings`` go into its result.
+
+    ``recovered`` is what was done about a restore of the database that had been interrupted, or None.
+    """
 
     def __init__(self, operation, caller, progress):
         self.operation = operation
@@ -23,6 +26,7 @@ class Session:
         self.progress = progress
         self.note: dict = {}
         self.warnings: list = []
+        self.recovered: dict | None = None
         self.target: config.Target = None  # type: ignore[assignment]
 
     @property
@@ -212,13 +216,16 @@ def restore_journal(session):
         log.close()
 
 
-def settle_interrupted(session):
-    """Finish or undo a restore of the database that was killed, if there is one; what was done, or None."""
-    if not files.exists(journal_room.path_for(session.target.database)):
-        return None
-    with restore_journal(session) as (log, settled):
+def settle_interrupted(session, wait=True):
+    """Finish or undo a restore of the database that was killed, if there is one; ``session.recovered`` tells.
+
+    One that is running now is waited for, or left alone when ``wait`` is False.
+    """
+    path = journal_room.path_for(session.target.database)
+    if not files.exists(path) or (not wait and lock.is_held(path)):
+        return
+    with restore_journal(session) as (log, _settled):
         log.finish()
-    return settled
 
 
 def _settle(session, log):
@@ -226,6 +233,7 @@ def _settle(session, log):
 
     settled = recover.settle(session.target.database, log, session.settings["busy_timeout"])
     if settled:
+        session.recovered = settled
         session.tell(recovered=f"{settled['outcome']}: {settled['detail']}")
         session.warnings.append(
             f"an interrupted restore of {errors.show(settled['backup'])} was {settled['outcome']}: {settled['detail']}"

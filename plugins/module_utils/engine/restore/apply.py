@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import clock, config, errors, files, manifest, processes, store, verify
+from .. import catalog, clock, config, errors, files, manifest, processes, store, verify
 from . import journal as journal_room
 from . import plan as plan_room
 from . import recover, rehearse, stage, swap
@@ -62,21 +62,26 @@ def apply(restore):
     try:
         staged, kept = _prepare(restore, staged_path)
     except BaseException:
-        _end(restore)  # Nothing live was touched.
+        _end(restore, "undone", "the database had not been touched")
         raise
     if kept is not None and kept.manifest.get("content_sha256") == staged.content_sha256:
         _drop_needless(kept)
         restore.steps.skipped("restore", "the live database already has the content of the backup")
-        _end(restore)
+        _end(restore, "finished", "the database had the content of the backup before")
         return Done(False, None, staged)
     replaced = _swap(restore, staged)
     _compare(restore, staged, kept, replaced)
-    swap.forget_old(restore.path)
-    _end(restore)
+    _end(restore, "finished", "the new content had passed its checks")
     return Done(True, kept, staged)
 
 
-def _end(restore):
+def _end(restore, outcome, detail):
+    """Remove what was kept for the way back. A crash leaves some of it, and the journal by which the next run does so.
+
+    The staged copy goes after the outcome is written down: that it is there means that it was not renamed.
+    """
+    restore.log.end(outcome, detail)
+    swap.forget_old(restore.path)
     staged = journal_room.staged_path(restore.path)
     for suffix in ("", "-journal"):
         files.remove(staged + suffix)
@@ -122,9 +127,15 @@ def _require_room(restore):
 
 
 def _drop_needless(kept):
-    """The pre-restore backup just made equals the backup that was to be restored: it keeps nothing."""
-    files.remove(kept.path)
+    """The pre-restore backup just made equals the backup that was to be restored: it keeps nothing.
+
+    It becomes an unfinished backup again, which is never listed and which the next run removes after a crash.
+    """
+    directory, file = os.path.split(kept.path)
+    unfinished = os.path.join(directory, catalog.partial(file))
+    files.replace(kept.path, unfinished)
     files.remove(manifest.path_for(kept.path))
+    files.remove(unfinished)
 
 
 def _swap(restore, staged):
@@ -138,11 +149,24 @@ def _swap(restore, staged):
             replaced = restore.plan.strategy == "replace" or not _write_in_place(restore, staged)
             if replaced:
                 _replace(restore, staged)
-        except (errors.BackupError, OSError):
-            _end(restore)
+        except (errors.BackupError, OSError) as error:
+            _undo(restore, error)
+            _end(restore, "undone", "the old content is in its place")
             raise
         row["detail"] = "the file was replaced" if replaced else "written in place, in one transaction"
     return replaced
+
+
+def _undo(restore, cause):
+    """What SQLite could not write in place it has undone itself; a replace is undone here, or by the next run."""
+    try:
+        recover.undo_replace(restore.path, restore.log, existed=restore.plan.live != "absent")
+    except OSError as error:
+        raise errors.RestoreFailed(
+            f"the restore failed ({cause}), and so did its undoing ({error})",
+            path=restore.path,
+            hint="One whole content is in place, the old or the new; the next run tries again to undo the restore.",
+        ) from error
 
 
 def _write_in_place(restore, staged):
@@ -166,12 +190,7 @@ def _replace(restore, staged):
     swap.dress(staged.path, path, (plan.entry.manifest or {}).get("source", {}))
     # Where SQLite failed to write in place it is not asked to fold the log either.
     live = plan.live if plan.strategy == "replace" else "damaged"
-    try:
-        swap.replace(staged.path, path, live, log)
-    except (errors.BackupError, OSError):
-        recover.undo_replace(path, log, existed=existed)
-        swap.forget_old(path)
-        raise
+    swap.replace(staged.path, path, live, log)
 
 
 def _compare(restore, staged, kept, replaced):
@@ -218,8 +237,7 @@ def _roll_back(restore, kept, replaced, cause):
     if not restore.rollback or not possible:
         reason = "was not wanted" if not restore.rollback else "is not possible without a pre-restore backup"
         steps.skipped("rollback", f"it {reason}")
-        swap.forget_old(path)
-        _end(restore)
+        _end(restore, "finished", f"the new content did not pass its checks, and bringing the old one back {reason}")
         raise errors.RestoreFailed(
             f"{cause.cause}; bringing the old content back {reason}",
             path=path,
@@ -235,8 +253,7 @@ def _roll_back(restore, kept, replaced, cause):
         error.hint = f"The old content is kept in {errors.show(where)}; the next run tries again to bring it back."
         error.details["rolled_back"] = False
         raise
-    swap.forget_old(path)
-    _end(restore)
+    _end(restore, "undone", "the new content did not pass its checks, and the old one was brought back")
     raise errors.RolledBack(
         f"{cause.cause}; the old content was brought back", path=path, steps=steps.rows, rolled_back=True
     ) from cause

@@ -23,6 +23,7 @@ CAPTURED = "captured"
 SWAPPING = "swapping"
 SWAPPED = "swapped"
 ROLLING_BACK = "rolling_back"
+ENDED = "ended"
 
 
 class Pending(NamedTuple):
@@ -118,6 +119,13 @@ class Journal:
         files.sync_open(self._descriptor)
         if phase == BEGUN:
             files.sync_directory(os.path.dirname(self._path))
+
+    def end(self, outcome, detail):
+        """Write down what came out, before the way back is removed: from now on only tidying is left."""
+        try:
+            self.note(ENDED, outcome=outcome, detail=detail)
+        except OSError:
+            self.clear()  # A full disk: an empty journal takes no room, and says no less of what is left to do.
 
     def clear(self):
         """Forget the phases of an interrupted restore that has been settled."""

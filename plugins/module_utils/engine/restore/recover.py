@@ -7,6 +7,7 @@
 * ``replace`` was swapping: without the rename it is undone, after it the new database is checked and kept (finished),
   or the old one put back.
 * It was rolling back: that is done again to its end.
+* It had ended: what was kept for the way back is removed.
 
 An application may have been started since and have written, so a new database that is sound is kept whatever its
 rows.
@@ -31,12 +32,15 @@ def settle(database, log, busy_timeout):
         return None
     record = pending.record
     settlers = {"in_place": _in_place, "replace": _replace}
-    if pending.phase in (journal_room.BEGUN, journal_room.CAPTURED):
+    if pending.phase == journal_room.ENDED:
+        outcome, detail = record["outcome"], record["detail"]
+    elif pending.phase in (journal_room.BEGUN, journal_room.CAPTURED):
         outcome, detail = "undone", "the database had not been touched"
     else:
         outcome, detail = settlers[record["strategy"]](database, pending, log, busy_timeout)
-    _remove_staged(database)
+    log.end(outcome, detail)
     swap.forget_old(database)
+    _remove_staged(database)
     log.clear()
     return {
         "phase": pending.phase,
