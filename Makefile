@@ -30,10 +30,10 @@ sanity: dev-environment ## ansible-test sanity
 	tools/sanity.sh
 
 unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
-	tools/unit.sh tests/unit tests/cli
+	tools/unit.sh $(wildcard tests/unit tests/cli)
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/architecture tests/docs tests/integration
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/integration)
 
 format: dev-environment ## format the code
 	$(BIN)/ruff check --fix-only .

@@ -1,18 +1,39 @@
 #!/usr/bin/env bash
 # The engine's tests on every Python from 3.9 to 3.14 that the machine has, each in an environment of its own.
+#   unit.sh TESTS...
+# As many run at a time as there are cores; what each says goes to build/unit/pyVERSION.log and
+# is shown when it has ended.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-lock=requirements-test.txt
-stamp_name=".test-$(sha256sum "$lock" | cut -c1-16)"
-tools/interpreters.sh managed | while read -r python; do
+test_with() {
+    local python=$1 lock=requirements-test.txt release environment stamp log status=0
+    shift
     release=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     environment=".venv/py$release"
-    if [ ! -e "$environment/$stamp_name" ]; then
+    stamp="$environment/.test-$(sha256sum "$lock" | cut -c1-16)"
+    if [ ! -e "$stamp" ] || [ ! -x "$environment/bin/python" ]; then
         "$python" -m venv --clear "$environment"
         "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
-        touch "$environment/$stamp_name"
+        touch "$stamp"
     fi
-    echo "== Python $release: $*"
-    "$environment/bin/python" -m pytest "$@" </dev/null
-done
+    log="build/unit/py$release.log"
+    mkdir -p build/unit
+    echo "== Python $release: $*" >"$log"
+    "$environment/bin/python" -m pytest "$@" >>"$log" 2>&1 </dev/null || status=$?
+    cat "$log"
+    return "$status"
+}
+
+if [ "${1:?usage: unit.sh TESTS...}" = --with ]; then
+    shift
+    test_with "$@"
+    exit
+fi
+
+pythons=$(tools/interpreters.sh managed)
+if [ -z "$pythons" ]; then
+    echo "No Python from 3.9 to 3.14 with venv and sqlite3 was found: on Debian, install python3-venv" >&2
+    exit 1
+fi
+xargs -d '\n' -P "$(nproc)" -I '{}' tools/unit.sh --with '{}' "$@" <<<"$pythons"
