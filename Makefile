@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/controller/bin
+LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header
 export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
@@ -22,6 +23,7 @@ lint: dev-environment ## code style, types, playbooks and roles, changelog
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh scripts/*.sh)
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
 	$(BIN)/antsibull-changelog lint
@@ -47,6 +49,11 @@ bench: ## compare with sqlite3 .backup and cp in one run (SIZES="10M 1G" ROUNDS=
 
 build: run-environment ## the collection as a tarball, in build/
 	$(BIN)/ansible-galaxy collection build --force --output-path build .
+
+lock: dev-environment ## lock the dependencies of requirements*.in again, with hashes and no addresses
+	$(LOCK) --python-version 3.11 -o requirements.txt requirements.in
+	$(LOCK) --python-version 3.11 -o requirements-dev.txt requirements-dev.in
+	$(LOCK) --python-version 3.9 -o requirements-test.txt requirements-test.in
 
 clean: ## remove what was set up and built
 	rm -rf .venv build
