@@ -18,7 +18,11 @@ esac
 
 environment=.venv/controller
 stamp="$environment/.$kind-$(sha256sum "$lock" | cut -c1-16)"
-[ -e "$stamp" ] && [ -x "$environment/bin/ansible-playbook" ] && exit 0
+# The link to the checkout is made last. One that is missing, or leads elsewhere, tells of a set-up that was broken off
+# or of a checkout that was moved or copied, whose programs still name the old place.
+linked=$(echo "$environment"/lib/python3*/site-packages/ansible_collections/digitalme/backup)
+usable() { [ "$linked" -ef . ] && "$environment/bin/python" -c '' 2>/dev/null; }
+usable && [ -e "$stamp" ] && exit 0
 
 python=$(tools/interpreters.sh controller)
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -31,7 +35,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 
 echo "Setting up $environment with $("$python" --version) ..." >&2
-[ -x "$environment/bin/python" ] || "$python" -m venv "$environment"
+usable || "$python" -m venv --clear "$environment"
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
 
 # The checkout itself is the installed collection, wherever it lies: every tool but ansible-test finds it by this link.
