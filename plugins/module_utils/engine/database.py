@@ -364,8 +364,10 @@ _BY_TEXT = (
     (("readonly database",), errors.ReadOnly),
     (("file is not a database", "file is encrypted"), errors.NotADatabase),
     (("malformed",), errors.DatabaseCorrupt),
-    (("unable to open database file", "access permission denied"), errors.PermissionDenied),
+    (("access permission denied",), errors.PermissionDenied),
 )
+# Of the file or of one beside it.
+CANNOT_OPEN = "unable to open database file"
 UNVERIFIABLE_TEXT = (
     "no such collation sequence",
     "no such module",
@@ -385,4 +387,14 @@ def translate(error, path):
     for known, kind in _BY_TEXT:
         if any(part in text for part in known):
             return kind(f"SQLite says: {text}", path=path)
+    if CANNOT_OPEN in text:
+        return _cannot_open(text, path)
     return errors.IoError(f"SQLite says: {text}", path=path)
+
+
+def _cannot_open(text, path):
+    """SQLite says this of every file that it can neither open nor create: is it a matter of rights, or of the disk?"""
+    if path and os.access(path, os.R_OK | os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK):
+        hint = "SQLite can create no file beside it: check the disk (space, inodes, kernel log) and try again."
+        return errors.IoError(f"SQLite says: {text}", path=path, hint=hint)
+    return errors.PermissionDenied(f"SQLite says: {text}", path=path)

@@ -82,11 +82,14 @@ def held(path, operation, seconds):
             holder=owner,
         )
     try:
-        _note_owner(descriptor, operation)
+        # Who holds it is told for people. On a full disk it cannot be, and must not stop what would free the disk.
+        with contextlib.suppress(OSError):
+            _note_owner(descriptor, operation)
         try:
             yield
         finally:
-            files.truncate_open(descriptor)
+            with contextlib.suppress(OSError):
+                files.truncate_open(descriptor)
     finally:
         os.close(descriptor)
 

@@ -210,8 +210,13 @@ def _quarantine(path, working, document):
     """Keep the failed copy aside, with what was found. Listed nowhere; a crash in between leaves a partial file."""
     aside = path + files.QUARANTINED
     document["file"] = os.path.basename(aside)
-    files.write_atomically(manifest.path_for(aside), manifest.encode(document))
-    files.replace(working, aside)
+    try:
+        files.write_atomically(manifest.path_for(aside), manifest.encode(document))
+        files.replace(working, aside)
+    except BaseException:
+        if not files.exists(aside):
+            files.remove(manifest.path_for(aside))
+        raise
     return aside
 
 

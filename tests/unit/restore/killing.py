@@ -196,9 +196,12 @@ class _Tracer:
         else:
             path = os.path.join(self._opened(args[0]), self._text(args[1]))
         flags = {"open": args[1], "openat": args[2]}.get(name)
-        if flags is not None and not flags & (os.O_CREAT | os.O_TRUNC):
+        if not path.startswith(self._below):
             return None
-        if not path.startswith(self._below) or (name in _GONE and not os.path.lexists(path)):
+        there = os.path.lexists(path)
+        if flags is not None and not flags & os.O_TRUNC and (there or not flags & os.O_CREAT):
+            return None
+        if name in _GONE and not there:
             return None
         if path.endswith(b"-shm") and name in ("pwrite64", "ftruncate"):
             return None

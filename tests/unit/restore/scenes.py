@@ -128,7 +128,7 @@ class Scene:
         """``old`` or ``new``; fails when it is neither."""
         content = self.read()
         assert content in (self.old, self.new), f"neither the old content nor the new: {content}"
-        return "old" if content == self.old else "new"
+        return "new" if content == self.new else "old"
 
     def check_catalog(self):
         """What is listed is there, whole, and what its manifest says."""

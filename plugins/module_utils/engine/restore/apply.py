@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -79,13 +80,17 @@ def _end(restore, outcome, detail):
     """Remove what was kept for the way back. A crash leaves some of it, and the journal by which the next run does so.
 
     The staged copy goes after the outcome is written down: that it is there means that it was not renamed.
+    What cannot be removed is left in the same way, and changes nothing in the outcome.
     """
-    restore.log.end(outcome, detail)
-    swap.forget_old(restore.path)
     staged = journal_room.staged_path(restore.path)
-    for suffix in ("", "-journal"):
-        files.remove(staged + suffix)
-    restore.log.finish()
+    try:
+        restore.log.end(outcome, detail)
+        swap.forget_old(restore.path)
+        for suffix in ("", "-journal"):
+            files.remove(staged + suffix)
+        restore.log.finish()
+    except OSError as error:
+        restore.steps.skipped("tidy", f"left for the next run, because of: {error}")
 
 
 def _prepare(restore, staged_path):
@@ -174,13 +179,16 @@ def _write_in_place(restore, staged):
     try:
         restore.log.note(journal_room.SWAPPING, strategy="in_place")
         swap.in_place(staged.path, restore.path, restore.busy_timeout, restore.progress)
-        restore.log.note(journal_room.SWAPPED)
-        return True
     except _TRY_REPLACE as error:
         if not restore.may_replace:
             raise
         plan_room.require_replaceable(restore.path, error.cause)
         return False
+    # It is committed: a journal that cannot be written any more does not undo that. A run that had to settle it would
+    # look at the content itself.
+    with contextlib.suppress(OSError):
+        restore.log.note(journal_room.SWAPPED)
+    return True
 
 
 def _replace(restore, staged):
@@ -248,11 +256,12 @@ def _roll_back(restore, kept, replaced, cause):
     try:
         with steps.step("rollback") as row:
             row["detail"] = _bring_back(restore, kept, replaced)
-    except errors.BackupError as error:
+    except (errors.BackupError, OSError) as problem:
+        error = errors.from_os_error(problem, path) if isinstance(problem, OSError) else problem
         where = kept.shown if kept else journal_room.aside_path(path)
         error.hint = f"The old content is kept in {errors.show(where)}; the next run tries again to bring it back."
         error.details["rolled_back"] = False
-        raise
+        raise error from problem
     _end(restore, "undone", "the new content did not pass its checks, and the old one was brought back")
     raise errors.RolledBack(
         f"{cause.cause}; the old content was brought back", path=path, steps=steps.rows, rolled_back=True

@@ -90,6 +90,8 @@ def judge_live(path, busy_timeout):
         finally:
             connection.close()
     except (errors.DatabaseCorrupt, errors.NotADatabase, errors.IoError, errors.Unverifiable) as error:
+        if database.CANNOT_OPEN in error.cause:
+            raise  # There is no room or no right to make a file beside it; its content is not to blame.
         return "damaged", error.cause, header
     except database.sqlite3.Error as error:
         return "damaged", str(error), header

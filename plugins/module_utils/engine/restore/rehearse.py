@@ -13,6 +13,8 @@ from . import stage
 
 # What a scratch copy needs beside its own size: the log or journal of a first write.
 _SPARE_BYTES = 1024 * 1024
+# These are told of the scratch place: they say nothing of the backup.
+_OF_THE_PLACE = (errors.NoSpace, errors.IoError, errors.PermissionDenied)
 
 
 def rehearse(entry, target, steps, *, level, assertions, progress=None, also=None):
@@ -77,6 +79,9 @@ def _use_as_application(path, entry):
         finally:
             connection.close()
     except sqlite3.Error as error:
+        translated = database.translate(error, path)
+        if isinstance(translated, _OF_THE_PLACE):
+            raise translated from error
         raise errors.BackupInvalid(f"an application could not write to it ({error})", path=entry.path) from error
     return f"opened, written to and rolled back, journal mode {mode}"
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 
@@ -28,8 +29,10 @@ def in_place(content, path, busy_timeout, progress=None):
         target = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
         try:
             _copy_pages(source, target, path, busy_timeout, progress)
-            # The log now holds the whole database; a reader may keep it from being emptied, which harms nothing.
-            target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # The new content is committed. In WAL mode the log holds all of it; whether it can be emptied (a reader may
+            # need it, the disk may be full) changes nothing in that, so it is no failure.
+            with contextlib.suppress(sqlite3.Error):
+                target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             target.close()
     except sqlite3.Error as error:
