@@ -16,7 +16,6 @@ import traceback
 
 import pytest
 import sample_app
-
 from engine import catalog, clock, config, manifest
 
 ENGINE_PARENT = os.path.dirname(os.path.dirname(os.path.abspath(manifest.__file__)))
@@ -83,7 +82,7 @@ def writing():
 
 @pytest.fixture
 def child():
-    """``child(code, *arguments)``: another Python process that can import the engine; its standard streams are pipes."""
+    """``child(code, *arguments)``: another Python process that can import the engine, with piped streams."""
     running = []
 
     def start(code, *arguments):
@@ -127,7 +126,7 @@ def holding(child):
 
 @pytest.fixture
 def as_nobody():
-    """``as_nobody(function)``: run it in a child process that is no longer root; what it returned, as JSON gives it back."""
+    """``as_nobody(function)``: run it in a child process that is no longer root; what it returned, through JSON."""
 
     def run(function):
         reading, writing_end = os.pipe()

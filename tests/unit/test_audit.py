@@ -108,7 +108,9 @@ def test_swapped_lines_break_the_chain(log, position):
 
 
 @pytest.mark.parametrize("position", range(LINES - 1))
-@pytest.mark.parametrize("replacement", [b"", b"garbage", b"[1]", b"\xff\xfe", b"[" * 100_000], ids=lambda text: repr(text[:9]))
+@pytest.mark.parametrize(
+    "replacement", [b"", b"garbage", b"[1]", b"\xff\xfe", b"[" * 100_000], ids=lambda text: repr(text[:9])
+)
 def test_line_that_was_destroyed_is_torn_and_breaks_the_chain(log, position, replacement):
     lines = _lines(log)
     lines[position] = replacement

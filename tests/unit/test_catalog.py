@@ -27,7 +27,9 @@ def _rewrite(path, **changes):
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["app", "a", "my app", "ünïcode", "a.b", "a_2", "20261122", "x" * 100, "app_pre_recover"])
+@pytest.mark.parametrize(
+    "name", ["app", "a", "my app", "ünïcode", "a.b", "a_2", "20261122", "x" * 100, "app_pre_recover"]
+)
 def test_name_that_can_be_a_part_of_a_file_name_is_accepted(name):
     catalog.check_name(name)
 
@@ -129,7 +131,9 @@ def test_time_comes_from_the_manifest_not_from_name_or_mtime(put_backup, scan):
     assert scan()["app_20261122_020000.db"].created_at == clock.parse("2026-11-22T02:00:00.750Z")
 
 
-@pytest.mark.parametrize("verdict, status", [("ok", "verified"), ("none", "unverified"), ("unverifiable", "unverifiable")])
+@pytest.mark.parametrize(
+    "verdict, status", [("ok", "verified"), ("none", "unverified"), ("unverifiable", "unverifiable")]
+)
 def test_status_is_that_of_the_last_verification(put_backup, scan, verdict, status):
     put_backup(verification={"status": verdict})
     entry = scan()["app_20261122_020000.db"]
@@ -151,7 +155,9 @@ def test_backup_of_another_size_is_invalid(put_backup, scan):
     assert entry.status == "invalid" and "8 bytes" in entry.problems[0] and "7" in entry.problems[0]
 
 
-@pytest.mark.parametrize("form", ["app_20261122_020000.db", "app_20261122_020000.db.gz", "app_pre_recovery_20261122_020000.db"])
+@pytest.mark.parametrize(
+    "form", ["app_20261122_020000.db", "app_20261122_020000.db.gz", "app_pre_recovery_20261122_020000.db"]
+)
 def test_backup_without_manifest_is_unverified_and_keeps_the_time_of_its_name(backup_dir, scan, form):
     _touch(backup_dir, form)
     entry = scan()[form]
@@ -176,7 +182,9 @@ def test_damaged_manifest_is_a_problem_of_its_entry_only(backup_dir, put_backup,
     assert entries["app_20261121_020000.db"].verified
 
 
-@pytest.mark.parametrize("changes", [{"file": "other_20261122_020000.db"}, {"name": "other"}, {"file": "../../etc/passwd"}])
+@pytest.mark.parametrize(
+    "changes", [{"file": "other_20261122_020000.db"}, {"name": "other"}, {"file": "../../etc/passwd"}]
+)
 def test_manifest_of_another_backup_is_not_believed(put_backup, scan, changes):
     _rewrite(put_backup(), **changes)
     entry = scan()["app_20261122_020000.db"]
@@ -195,7 +203,9 @@ def test_manifest_of_an_unfinished_backup_is_not_listed(backup_dir, put_backup, 
     assert scan() == {}
 
 
-@pytest.mark.parametrize("file", ["app.db", "app-before-upgrade.db", "app.sqlite3", "app (copy).db", "app.bak", "app_old.db.gz"])
+@pytest.mark.parametrize(
+    "file", ["app.db", "app-before-upgrade.db", "app.sqlite3", "app (copy).db", "app.bak", "app_old.db.gz"]
+)
 def test_backup_made_by_hand_is_listed_last_and_unverified(backup_dir, put_backup, scan, file):
     put_backup("20010101_000000")
     _touch(backup_dir, file)
@@ -456,7 +466,9 @@ def test_reference_may_be_a_path(shelf, tmp_path, monkeypatch):
 
 def test_path_outside_of_the_directory_is_read_where_it_lies(shelf, tmp_path):
     for suffix in ("", ".json"):
-        os.rename(os.path.join(shelf, "app_20261120_020000.db" + suffix), tmp_path / ("app_20261120_020000.db" + suffix))
+        os.rename(
+            os.path.join(shelf, "app_20261120_020000.db" + suffix), tmp_path / ("app_20261120_020000.db" + suffix)
+        )
     entry = catalog.resolve(str(tmp_path / "app_20261120_020000.db"), shelf, "app")
     assert entry.path == str(tmp_path / "app_20261120_020000.db") and entry.verified
 

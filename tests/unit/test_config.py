@@ -35,7 +35,10 @@ SETTINGS = {
     "max_files": (30, {"application": 11, "defaults": 12, "entry": 13, "environment": 14, "call": 15}),
     "min_keep": (1, {"defaults": 12, "entry": 13, "call": 15}),
     "max_age": (93600, {"defaults": 12, "entry": 13, "call": 15}),
-    "schedule": (None, {"application": "1 * * * *", "defaults": "2 * * * *", "entry": "3 * * * *", "environment": "4 * * * *"}),
+    "schedule": (
+        None,
+        {"application": "1 * * * *", "defaults": "2 * * * *", "entry": "3 * * * *", "environment": "4 * * * *"},
+    ),
     "auto_cleanup": (True, {"application": False, "defaults": True, "entry": False}),
     "verify": ("full", {"defaults": "quick", "entry": "none", "call": "full"}),
     "compression": ("none", {"defaults": "gzip", "entry": "zstd", "call": "none"}),
@@ -43,7 +46,13 @@ SETTINGS = {
     "disk_limit_percent": (80, {"defaults": 81, "entry": 82, "call": 83}),
     "backup_dir": (
         config.BACKUP_ROOT + "/app",
-        {"application": "/b/application", "defaults": "/b/defaults", "entry": "/b/entry", "environment": "/b/env", "call": "/b/call"},
+        {
+            "application": "/b/application",
+            "defaults": "/b/defaults",
+            "entry": "/b/entry",
+            "environment": "/b/env",
+            "call": "/b/call",
+        },
     ),
 }
 _GROUP = {"keep_days": "retention", "max_files": "retention", "min_keep": "retention", "max_age": "health"}
@@ -68,7 +77,9 @@ def _cases():
             yield setting, [layer for layer in LAYERS if layer in values][:count]
 
 
-@pytest.mark.parametrize("setting, layers", list(_cases()), ids=lambda value: value if isinstance(value, str) else "+".join(value))
+@pytest.mark.parametrize(
+    "setting, layers", list(_cases()), ids=lambda value: value if isinstance(value, str) else "+".join(value)
+)
 def test_setting_comes_from_the_highest_layer_that_has_it(write, setting, layers):
     built_in, values = SETTINGS[setting]
     group = _GROUP.get(setting)
@@ -110,11 +121,13 @@ def test_what_the_call_leaves_open_is_no_value():
 
 def test_defaults_are_never_changed_by_a_call(write):
     before = json.dumps(config.DEFAULTS, sort_keys=True)
-    _target(write({"databases": [{"path": "/srv/app.db", "retention": {"keep_days": 1}}]}), **{"retention.max_files": 1})
+    _target(
+        write({"databases": [{"path": "/srv/app.db", "retention": {"keep_days": 1}}]}), **{"retention.max_files": 1}
+    )
     assert json.dumps(config.DEFAULTS, sort_keys=True) == before
 
 
-# --- the application's own block ---------------------------------------------------------------------------------------
+# --- the application's own block -------------------------------------------------------------------------------------
 
 
 def test_application_block_is_read_among_the_applications_other_settings(write):
@@ -142,7 +155,7 @@ def test_auto_backup_switched_off_means_no_schedule(write):
     assert config.load(write(document), {}).defaults["schedule"] is None
 
 
-# --- bad input ---------------------------------------------------------------------------------------------------------
+# --- bad input -------------------------------------------------------------------------------------------------------
 
 DATABASE = {"name": "app", "path": "/srv/app.db"}
 BAD = {
@@ -214,7 +227,7 @@ def test_empty_environment_variables_say_nothing(write):
     assert target.settings["retention"] == config.RETENTION and target.backup_dir == config.BACKUP_ROOT + "/app"
 
 
-# --- where it is read from ---------------------------------------------------------------------------------------------
+# --- where it is read from -------------------------------------------------------------------------------------------
 
 
 def test_host_without_configuration_has_the_defaults():
@@ -283,7 +296,7 @@ def test_lock_is_the_same_whatever_way_a_caller_came(write, tmp_path):
     assert paths == {str(tmp_path / "b" / ".state" / "app.lock")}
 
 
-# --- which database is meant -------------------------------------------------------------------------------------------
+# --- which database is meant -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_leap_day_on_a_weekday_is_found_within_its_forty_years():
     assert _previous("0 0 29 2 */7", "2039-12-31T00:00") == "2032-02-29T00:00"
 
 
-# --- against a model that looks at every minute ------------------------------------------------------------------------
+# --- against a model that looks at every minute ----------------------------------------------------------------------
 
 
 def _matches(text, value, low, high):

@@ -13,7 +13,15 @@ import pytest
 from engine import database as room
 from engine import errors
 
-ODD_NAMES = [b"a b.db", b"q'\".db", b"new\nline.db", b"%41?mode=rwc#.db", b"\xff\xfe.db", "ünïcode.db".encode(), b"file:x.db"]
+ODD_NAMES = [
+    b"a b.db",
+    b"q'\".db",
+    b"new\nline.db",
+    b"%41?mode=rwc#.db",
+    b"\xff\xfe.db",
+    "ünïcode.db".encode(),
+    b"file:x.db",
+]
 
 
 def _raw(path, length=100):
@@ -47,7 +55,9 @@ def test_header_says_what_the_pragmas_say(tmp_path, page_size, encoding, auto_va
     assert header.journal_mode == "delete"
 
 
-@pytest.mark.parametrize("mode, recorded", [("wal", "wal"), ("delete", "delete"), ("truncate", "delete"), ("persist", "delete")])
+@pytest.mark.parametrize(
+    "mode, recorded", [("wal", "wal"), ("delete", "delete"), ("truncate", "delete"), ("persist", "delete")]
+)
 def test_header_knows_wal_from_rollback(tmp_path, make_db, mode, recorded):
     assert room.check_file(make_db(tmp_path / "x.db", mode)).journal_mode == recorded
 
@@ -102,7 +112,20 @@ def _random(path, size=8192):
         (_random, errors.DatabaseEncrypted),
         (lambda path: _random(path, 1024), errors.DatabaseEncrypted),
     ],
-    ids="missing below-a-file dangling directory fifo empty magic-only text zeros random-odd-size random random-small".split(),
+    ids=[
+        "missing",
+        "below-a-file",
+        "dangling",
+        "directory",
+        "fifo",
+        "empty",
+        "magic-only",
+        "text",
+        "zeros",
+        "random-odd-size",
+        "random",
+        "random-small",
+    ],
 )
 def test_check_file_has_an_error_for_each_thing_that_is_no_database(tmp_path, arrange, kind):
     path = tmp_path / "d" / "x.db"

@@ -121,7 +121,9 @@ def test_newest_backup_may_be_unverified_and_the_newest_verified_is_older(judge)
     assert (rows["newest_verified"]["status"], rows["newest_verified"]["value"]) == ("unhealthy", 30 * 3600)
 
 
-@pytest.mark.parametrize("status, expected", [("ok", "ok"), ("corrupt", "unhealthy"), ("unverifiable", "unhealthy"), ("failed", "unhealthy")])
+@pytest.mark.parametrize(
+    "status, expected", [("ok", "ok"), ("corrupt", "unhealthy"), ("unverifiable", "unhealthy"), ("failed", "unhealthy")]
+)
 def test_verification_made_just_now_counts(judge, status, expected):
     entry = _entry(1)
     findings = {"status": status, "errors": [{"check": "rows", "message": "one is missing"}] if status != "ok" else []}
@@ -148,7 +150,9 @@ def test_restore_test_that_failed_does_not_count(judge):
     assert (row["status"], row["value"]) == ("degraded", 40 * 86400)
 
 
-@pytest.mark.parametrize("test", [5, [], {}, {"status": "ok"}, {"status": "ok", "checked_at": 5}, {"status": "ok", "checked_at": "x"}])
+@pytest.mark.parametrize(
+    "test", [5, [], {}, {"status": "ok"}, {"status": "ok", "checked_at": 5}, {"status": "ok", "checked_at": "x"}]
+)
 def test_restore_test_that_cannot_be_read_does_not_count(judge, test):
     assert judge(_entry(1, restore_test=test))["restore_tested"]["value"] is None
 
@@ -158,7 +162,7 @@ def test_never_tested_is_degraded_once_there_was_time_for_it(judge, days, status
     assert judge(_entry(1), _entry(days * 24))["restore_tested"]["status"] == status
 
 
-# --- counts and the catalog --------------------------------------------------------------------------------------------
+# --- counts and the catalog ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verified, status", [(0, "unhealthy"), (1, "degraded"), (2, "degraded"), (3, "ok")])
@@ -176,7 +180,12 @@ def test_bad_backup_is_degraded_and_named(judge, status):
 
 def test_many_bad_backups_are_counted_and_three_are_named(judge):
     row = judge(_entry(0.5), *(_entry(number, "invalid") for number in range(1, 8)))["catalog"]
-    assert row["value"] == 7 and "4 more" in row["message"] and "app_3.db" in row["message"] and "app_4.db" not in row["message"]
+    assert (
+        row["value"] == 7
+        and "4 more" in row["message"]
+        and "app_3.db" in row["message"]
+        and "app_4.db" not in row["message"]
+    )
 
 
 @pytest.mark.parametrize("status", ["unverified", "unverifiable"])
@@ -184,10 +193,12 @@ def test_backup_that_was_not_judged_is_no_problem_of_the_catalog(judge, status):
     assert judge(_entry(1), _entry(2, status))["catalog"]["status"] == "ok"
 
 
-# --- shrunk or emptied -------------------------------------------------------------------------------------------------
+# --- shrunk or emptied -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("now, before, status", [(1000, 1000, "ok"), (500, 1000, "ok"), (490, 1000, "degraded"), (5000, 1000, "ok")])
+@pytest.mark.parametrize(
+    "now, before, status", [(1000, 1000, "ok"), (500, 1000, "ok"), (490, 1000, "degraded"), (5000, 1000, "ok")]
+)
 def test_backup_that_suddenly_shrank(judge, now, before, status):
     assert judge(_entry(1, size_bytes=now), _entry(2, size_bytes=before))["shrunk"]["status"] == status
 
@@ -208,10 +219,15 @@ def test_table_that_was_emptied(judge, now, status):
 
 def test_two_backups_are_needed_to_tell(judge):
     assert judge(_entry(1, size_bytes=1))["shrunk"]["status"] == "ok"
-    assert judge(_entry(1, size_bytes=1), _entry(2, kind="pre_restore"), _entry(3, "unverified", foreign=True))["shrunk"]["status"] == "ok"
+    assert (
+        judge(_entry(1, size_bytes=1), _entry(2, kind="pre_restore"), _entry(3, "unverified", foreign=True))["shrunk"][
+            "status"
+        ]
+        == "ok"
+    )
 
 
-# --- the live database -------------------------------------------------------------------------------------------------
+# --- the live database -----------------------------------------------------------------------------------------------
 
 
 def test_sound_database_is_ok(judge, make_target, database):
@@ -223,7 +239,9 @@ def test_name_without_a_database_is_ok(judge):
     assert judge(_entry(1))["database"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000, os.urandom(8192)], ids=["missing", "empty", "garbage", "random"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"garbage" * 1000, os.urandom(8192)], ids=["missing", "empty", "garbage", "random"]
+)
 def test_database_that_is_none_is_unhealthy_and_nothing_is_created(judge, make_target, database, content):
     os.unlink(database)
     if content is not None:
@@ -248,7 +266,7 @@ def test_database_whose_content_is_in_the_log_is_not_called_shrunk(judge, make_t
         assert judge(entry, target=make_target(path))["database"]["status"] == "ok"
 
 
-# --- the disk ----------------------------------------------------------------------------------------------------------
+# --- the disk --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("used, status", [(79, "ok"), (80, "ok"), (81, "degraded")])
@@ -264,7 +282,7 @@ def test_missing_backup_directory_is_unhealthy(judge, make_target, backup_dir):
     assert not backup_dir.exists()
 
 
-# --- the schedule ------------------------------------------------------------------------------------------------------
+# --- the schedule ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -287,7 +305,7 @@ def test_schedule_is_not_met_by_anything_else(judge, entry):
     assert judge(*([entry] if entry else []), schedule="0 2 * * *")["schedule"]["status"] == "degraded"
 
 
-# --- lock, audit log, what was interrupted -----------------------------------------------------------------------------
+# --- lock, audit log, what was interrupted ---------------------------------------------------------------------------
 
 
 def test_lock_that_nobody_holds_is_ok(judge, make_target):
@@ -342,7 +360,9 @@ def test_interrupted_restore_is_unhealthy(judge, make_target, database):
     target = make_target(database)
     assert judge(_entry(1), target=target)["interrupted"]["status"] == "ok"
     with open(journal.path_for(database), "w", encoding="ascii") as file:
-        json.dump({"phase": journal.BEGUN, "backup": "app_20261122_020000.db", "started_at": "2026-11-22T03:00:00Z"}, file)
+        json.dump(
+            {"phase": journal.BEGUN, "backup": "app_20261122_020000.db", "started_at": "2026-11-22T03:00:00Z"}, file
+        )
         file.write("\n")
     row = judge(_entry(1), target=target)["interrupted"]
     assert row["status"] == "unhealthy" and "app_20261122_020000.db" in row["message"]
@@ -370,7 +390,7 @@ def test_looking_changes_nothing(judge, make_target, database, backup_dir):
     assert os.listdir(os.path.dirname(database)) == before and os.listdir(backup_dir) == []
 
 
-# --- statistics --------------------------------------------------------------------------------------------------------
+# --- statistics ------------------------------------------------------------------------------------------------------
 
 
 def test_statistics_of_nothing():

@@ -85,7 +85,11 @@ def test_what_is_not_verified_goes_when_it_is_old_and_a_newer_one_is_verified(st
 
 
 def test_what_is_not_ours_stays():
-    entries = [*_days(0), *_days(100, 1000, status="unverified", foreign=True), _entry(None, status="unverified", foreign=True)]
+    entries = [
+        *_days(0),
+        *_days(100, 1000, status="unverified", foreign=True),
+        _entry(None, status="unverified", foreign=True),
+    ]
     assert _plan(entries).removed == []
     assert "not ours" in _plan(entries).kept[-1].reasons[0]
 
@@ -155,12 +159,22 @@ def test_keep_last_keeps_the_newest():
     [
         ("keep_hourly", ["2026-11-22T11:59", "2026-11-22T11:00", "2026-11-22T10:59", "2026-11-21T10:30"], 2, [0, 2]),
         ("keep_daily", ["2026-11-22T11:59", "2026-11-22T00:00", "2026-11-21T23:59", "2026-11-20T00:00"], 2, [0, 2]),
-        ("keep_monthly", ["2026-11-22T00:00", "2026-11-01T00:00", "2026-10-31T23:59", "2025-11-22T00:00"], 3, [0, 2, 3]),
+        (
+            "keep_monthly",
+            ["2026-11-22T00:00", "2026-11-01T00:00", "2026-10-31T23:59", "2025-11-22T00:00"],
+            3,
+            [0, 2, 3],
+        ),
         ("keep_yearly", ["2026-01-01T00:00", "2025-12-31T23:59", "2025-01-01T00:00", "2024-12-31T23:59"], 3, [0, 1, 3]),
         # Sunday, Monday of the same week, Sunday of the week before.
         ("keep_weekly", ["2026-11-22T11:00", "2026-11-16T00:00", "2026-11-15T23:59", "2026-11-02T00:00"], 2, [0, 2]),
-        # The week of New Year 2026 (its Monday is 29 December) is one week of two years; so is that of 2020/21 (week 53).
-        ("keep_weekly", ["2026-01-04T00:00", "2026-01-01T00:00", "2025-12-29T00:00", "2025-12-28T23:59", "2025-12-01T00:00"], 2, [0, 3]),
+        # New Year 2026 lies within one week of two years (its Monday is 29 December); so does that of 2021 (week 53).
+        (
+            "keep_weekly",
+            ["2026-01-04T00:00", "2026-01-01T00:00", "2025-12-29T00:00", "2025-12-28T23:59", "2025-12-01T00:00"],
+            2,
+            [0, 3],
+        ),
         ("keep_weekly", ["2021-01-03T00:00", "2020-12-28T00:00", "2020-12-27T00:00", "2020-01-01T00:00"], 2, [0, 2]),
         # The same week number of two years is two weeks, the same month or hour likewise.
         ("keep_weekly", ["2026-11-18T00:00", "2025-11-19T00:00", "2024-11-20T00:00"], 2, [0, 1]),
@@ -217,7 +231,11 @@ def test_file_of_unknown_origin_that_is_newest_holds_too():
 
 
 def test_manifest_alone_and_pre_restore_backup_do_not_hold():
-    entries = [*_days(0, status="missing"), *_days(0.5, kind="pre_restore", status="unverified", pinned=True), *_days(1, *OLD)]
+    entries = [
+        *_days(0, status="missing"),
+        *_days(0.5, kind="pre_restore", status="unverified", pinned=True),
+        *_days(1, *OLD),
+    ]
     assert _plan(entries).hold is None and len(_plan(entries).removed) == 4
 
 
@@ -249,7 +267,9 @@ def test_empty_catalog_has_nothing_to_decide():
     assert _plan([]) == retention.Plan((), None, None)
 
 
-@pytest.mark.parametrize("back", [datetime.timedelta(seconds=301), datetime.timedelta(hours=2), DAY, 30 * DAY, 4000 * DAY])
+@pytest.mark.parametrize(
+    "back", [datetime.timedelta(seconds=301), datetime.timedelta(hours=2), DAY, 30 * DAY, 4000 * DAY]
+)
 @pytest.mark.parametrize("seed", range(20))
 def test_clock_set_back_removes_nothing(seed, back):
     entries = _random_catalog(random.Random(seed), ordinary=True)
@@ -262,7 +282,16 @@ def test_clock_set_back_removes_nothing(seed, back):
 
 @pytest.mark.parametrize(
     "removed, kept, percent, stopped",
-    [(5, 5, 50, False), (6, 5, 50, True), (1, 1, 10, False), (2, 8, 10, True), (2, 18, 10, False), (9, 1, 100, False), (2, 1, 0, True), (1, 1, 0, False)],
+    [
+        (5, 5, 50, False),
+        (6, 5, 50, True),
+        (1, 1, 10, False),
+        (2, 8, 10, True),
+        (2, 18, 10, False),
+        (9, 1, 100, False),
+        (2, 1, 0, True),
+        (1, 1, 0, False),
+    ],
 )
 def test_brake_stops_a_run_that_would_remove_too_much_at_once(removed, kept, percent, stopped):
     entries = _days(*range(kept), *range(100, 100 + removed))
@@ -317,7 +346,9 @@ def _model_keeps(verified, policy, now):
     keep = {entry.file for entry in verified[: policy["min_keep"]]}
     newest = verified[: policy["max_files"]] if policy["max_files"] else verified
     if policy["keep_days"]:
-        keep |= {entry.file for entry in newest if (now - entry.created_at) <= datetime.timedelta(days=policy["keep_days"])}
+        keep |= {
+            entry.file for entry in newest if (now - entry.created_at) <= datetime.timedelta(days=policy["keep_days"])
+        }
     for rule in ("keep_last", *_KEYS):
         count = policy[rule]
         if not count or not verified:
@@ -337,7 +368,9 @@ def _model(entries, policy, now):
     """{file: whether it stays} and whether the run is held."""
     verified = [entry for entry in entries if entry.status == "verified" and entry.kind == "regular"]
     keep = _model_keeps(verified, policy, now)
-    newest = next((entry for entry in entries if entry.kind == "regular" and entry.created_at and entry.status != "missing"), None)
+    newest = next(
+        (entry for entry in entries if entry.kind == "regular" and entry.created_at and entry.status != "missing"), None
+    )
     held = newest is not None and (
         newest.status != "verified"
         or newest.created_at > now + datetime.timedelta(minutes=5)
@@ -347,7 +380,11 @@ def _model(entries, policy, now):
     for entry in entries:
         newer = [good for good in verified if entry.created_at and good.created_at > entry.created_at]
         older = [good for good in verified if entry.created_at and good.created_at <= entry.created_at]
-        expired = bool(policy["keep_days"]) and bool(entry.created_at) and (now - entry.created_at) > datetime.timedelta(days=policy["keep_days"])
+        expired = (
+            bool(policy["keep_days"])
+            and bool(entry.created_at)
+            and (now - entry.created_at) > datetime.timedelta(days=policy["keep_days"])
+        )
         if held or (entry.manifest or {}).get("pinned"):
             stays[entry.file] = True
         elif entry.status == "missing":
@@ -367,11 +404,21 @@ def _random_catalog(generator, ordinary=False):
     entries = []
     when = NOW - datetime.timedelta(seconds=generator.randrange(200_000))
     for number in range(generator.randrange(1, 40)):
-        status = "verified" if ordinary or generator.random() < 0.7 else generator.choice(["unverified", "unverifiable", "invalid", "missing"])
+        status = (
+            "verified"
+            if ordinary or generator.random() < 0.7
+            else generator.choice(["unverified", "unverifiable", "invalid", "missing"])
+        )
         kind = "pre_restore" if not ordinary and generator.random() < 0.1 else "regular"
-        document = {"foreign": True} if status != "verified" and generator.random() < 0.3 else {"pinned": generator.random() < 0.1}
+        document = (
+            {"foreign": True}
+            if status != "verified" and generator.random() < 0.3
+            else {"pinned": generator.random() < 0.1}
+        )
         entries.append(_entry(when, status, kind, number, **document))
-        when -= datetime.timedelta(seconds=generator.choice([0, 1, 1800, 3600, 40_000, 86_400, 86_400, 700_000, 5_000_000]))
+        when -= datetime.timedelta(
+            seconds=generator.choice([0, 1, 1800, 3600, 40_000, 86_400, 86_400, 700_000, 5_000_000])
+        )
     return entries
 
 

@@ -191,7 +191,11 @@ def test_rollback_source_is_not_even_touched(database, copy, method):
     before = os.stat(database)
     copy(database, method)
     after = os.stat(database)
-    assert (after.st_mtime_ns, after.st_ctime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ctime_ns, before.st_ino)
+    assert (after.st_mtime_ns, after.st_ctime_ns, after.st_ino) == (
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+        before.st_ino,
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -207,9 +211,9 @@ def test_source_that_stays_locked_is_busy_and_names_the_holder(tmp_path, make_db
 @pytest.mark.parametrize("method", METHODS)
 def test_source_that_is_locked_in_wal_mode_is_busy(tmp_path, make_db, copy, holding, method):
     live = make_db(tmp_path / "x.db", "wal")
-    with holding(live, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO t (word) VALUES ('x')"):
-        with pytest.raises(errors.DatabaseBusy):
-            copy(live, method, busy_timeout=0.1)
+    statements = ("PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO t (word) VALUES ('x')")
+    with holding(live, *statements), pytest.raises(errors.DatabaseBusy):
+        copy(live, method, busy_timeout=0.1)
 
 
 def test_source_that_becomes_free_in_time_is_copied(tmp_path, make_db, copy, child):
@@ -261,7 +265,8 @@ def test_damaged_source_is_told_or_caught_by_the_verification(tmp_path, make_db,
 
 
 @pytest.mark.parametrize(
-    "content, kind", [(None, errors.DatabaseNotFound), (b"", errors.DatabaseEmpty), (b"text" * 2000, errors.NotADatabase)]
+    "content, kind",
+    [(None, errors.DatabaseNotFound), (b"", errors.DatabaseEmpty), (b"text" * 2000, errors.NotADatabase)],
 )
 def test_source_that_is_no_database_is_refused(tmp_path, copy, content, kind):
     live = tmp_path / "x.db"

@@ -58,7 +58,9 @@ def unjudgeable(tmp_path, make_target):
     path = str(tmp_path / "app.db")
     connection = sqlite3.connect(path)
     connection.create_collation("german", lambda a, b: (a > b) - (a < b))
-    connection.executescript("CREATE TABLE t (a COLLATE german); CREATE INDEX i ON t (a); INSERT INTO t VALUES ('x'), ('y')")
+    connection.executescript(
+        "CREATE TABLE t (a COLLATE german); CREATE INDEX i ON t (a); INSERT INTO t VALUES ('x'), ('y')"
+    )
     connection.close()
     return make_target(path)
 
@@ -95,7 +97,11 @@ def test_manifest_tells_what_was_backed_up(tmp_path, make_db, make_target, set_c
     target = make_target(live)
     set_clock("2026-11-22T02:00:00.123Z")
     order = store.Order(
-        trigger="scheduled", compression=compression, pinned=True, pinned_until="2027-01-01T00:00:00Z", annotations={"why": "x"}
+        trigger="scheduled",
+        compression=compression,
+        pinned=True,
+        pinned_until="2027-01-01T00:00:00Z",
+        annotations={"why": "x"},
     )
     made = store.make(target, order)
     document = manifest.load(manifest.path_for(made.path))
@@ -194,7 +200,7 @@ def test_other_content_is_stored(target, scan):
     assert again.path is not None and len(scan()) == 2
 
 
-# --- what fails its verification --------------------------------------------------------------------------------------
+# --- what fails its verification -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -253,7 +259,9 @@ def test_missing_database_leaves_nothing(target):
     assert not os.path.exists(target.database)
 
 
-@pytest.mark.parametrize("order", [store.Order(compression="lzma"), store.Order(method="magic"), store.Order(level="deep")])
+@pytest.mark.parametrize(
+    "order", [store.Order(compression="lzma"), store.Order(method="magic"), store.Order(level="deep")]
+)
 def test_order_that_cannot_be_carried_out_leaves_nothing(target, order):
     _refused(target, order, errors.UsageError)
 
@@ -269,7 +277,7 @@ def test_compression_needs_room_for_both_copies(target, monkeypatch):
     _refused(target, store.Order(compression="gzip"), errors.NoSpace)
 
 
-# --- failing and being killed at every step ---------------------------------------------------------------------------
+# --- failing and being killed at every step --------------------------------------------------------------------------
 
 # Every way in which the engine itself touches names and bytes; SQLite's own writing lies between them.
 _CALLS = ("open", "write", "fsync", "replace", "unlink")
@@ -402,7 +410,7 @@ def test_name_that_is_taken_at_the_last_moment_is_not_replaced(target, set_clock
     assert not [name for name in _listing(target) if name.endswith(files.PARTIAL)]
 
 
-# --- what an interrupted run left --------------------------------------------------------------------------------------
+# --- what an interrupted run left ------------------------------------------------------------------------------------
 
 
 def test_clean_removes_what_is_unfinished_of_this_name_only(target, put_backup):
@@ -420,7 +428,7 @@ def test_clean_removes_what_is_unfinished_of_this_name_only(target, put_backup):
     assert store.clean(target) == NOTHING
 
 
-# --- a stored backup ---------------------------------------------------------------------------------------------------
+# --- a stored backup -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -21,7 +21,15 @@ BACKUP = {
 
 @pytest.mark.parametrize(
     "count, text",
-    [(None, "-"), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (5 * 1024**3, "5.0 GiB"), (1024**6, "1048576.0 TiB")],
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (5 * 1024**3, "5.0 GiB"),
+        (1024**6, "1048576.0 TiB"),
+    ],
 )
 def test_size_is_told_in_units_of_1024(count, text):
     assert terminal.size(count) == text
@@ -120,7 +128,11 @@ def test_progress_of_unknown_length_tells_the_seconds(capsys, seconds):
     "show, result, words",
     [
         (terminal.show_backup, {"backup": None, "skipped_reason": "it is young"}, ["no backup needed: it is young"]),
-        (terminal.show_backup, {"backup": None, "skipped_reason": None, "plan": {"file": "x.db"}}, ["would back up to x.db"]),
+        (
+            terminal.show_backup,
+            {"backup": None, "skipped_reason": None, "plan": {"file": "x.db"}},
+            ["would back up to x.db"],
+        ),
         (
             terminal.show_retention,
             {"kept": [{"file": "a.db", "reasons": ["x", "y"]}], "removed": [], "held": "the clock", "freed_bytes": 0},

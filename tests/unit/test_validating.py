@@ -64,7 +64,10 @@ def test_sound_backup_is_ok_and_nothing_changes_but_the_time_of_its_check(make, 
     assert [(row["status"], row["changed"], row["errors"]) for row in rows.values()] == [("ok", False, [])]
     after = manifest.load(manifest.path_for(path))
     assert {**after, "verification": None} == {**before, "verification": None}
-    assert set(os.listdir(target.backup_dir)) - {catalog.STATE} == {os.path.basename(path), os.path.basename(path) + ".json"}
+    assert set(os.listdir(target.backup_dir)) - {catalog.STATE} == {
+        os.path.basename(path),
+        os.path.basename(path) + ".json",
+    }
     assert not os.path.exists(store.scratch_dir(target))
 
 
@@ -179,7 +182,9 @@ def test_backup_of_an_older_script_is_adopted_with_the_time_of_its_name(check, b
     path = make_db(backup_dir / "app_20260101_030405.db", "wal")
     before = pathlib.Path(path).read_bytes()
     result, rows = check()
-    assert rows["app_20260101_030405.db"]["adopted"] is False and scan()["app_20260101_030405.db"].status == "unverified"
+    assert (
+        rows["app_20260101_030405.db"]["adopted"] is False and scan()["app_20260101_030405.db"].status == "unverified"
+    )
     result, rows = check(adopt=True)
     assert result["changed"] is True and rows["app_20260101_030405.db"]["adopted"] is True
     entry = scan()["app_20260101_030405.db"]

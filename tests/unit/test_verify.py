@@ -172,7 +172,10 @@ def test_not_null_violation_is_corrupt(sound):
     connection.execute("UPDATE t SET word = NULL WHERE id = 7")
     connection.commit()
     connection.close()
-    _schema(sound, "UPDATE sqlite_master SET sql='CREATE TABLE t (id INTEGER PRIMARY KEY, word TEXT NOT NULL)' WHERE name='t'")
+    _schema(
+        sound,
+        "UPDATE sqlite_master SET sql='CREATE TABLE t (id INTEGER PRIMARY KEY, word TEXT NOT NULL)' WHERE name='t'",
+    )
     assert _status(sound) == "corrupt"
 
 
@@ -232,9 +235,13 @@ def _random_file(path):
 
 UNJUDGEABLE = {
     "collation": lambda path: _built(path, "CREATE TABLE own (a COLLATE german); CREATE INDEX i ON own (a)"),
-    "collation-of-a-primary-key": lambda path: _built(path, "CREATE TABLE own (a PRIMARY KEY COLLATE german) WITHOUT ROWID"),
+    "collation-of-a-primary-key": lambda path: _built(
+        path, "CREATE TABLE own (a PRIMARY KEY COLLATE german) WITHOUT ROWID"
+    ),
     "function-in-an-index": lambda path: _built(path, "CREATE TABLE own (a); CREATE INDEX i ON own (fold(a))"),
-    "function-in-a-partial-index": lambda path: _built(path, "CREATE TABLE own (a); CREATE INDEX i ON own (a) WHERE fold(a)"),
+    "function-in-a-partial-index": lambda path: _built(
+        path, "CREATE TABLE own (a); CREATE INDEX i ON own (a) WHERE fold(a)"
+    ),
     "function-in-an-indexed-generated-column": lambda path: _built(
         path, "CREATE TABLE own (a, b GENERATED ALWAYS AS (fold(a))); CREATE INDEX i ON own (b)"
     ),
@@ -309,7 +316,10 @@ def test_write_version_of_the_future_alone_can_be_read(sound):
 
 
 def test_foreign_key_violations_are_counted_as_a_warning(tmp_path, make_db):
-    sql = "CREATE TABLE c (x REFERENCES t (id)); CREATE TABLE d (x REFERENCES t (id)); INSERT INTO c VALUES (1), (-1), (-2); INSERT INTO d VALUES (-3)"
+    sql = (
+        "CREATE TABLE c (x REFERENCES t (id)); INSERT INTO c VALUES (1), (-1), (-2);"
+        "CREATE TABLE d (x REFERENCES t (id)); INSERT INTO d VALUES (-3)"
+    )
     findings = verify.verify(make_db(tmp_path / "x.db", sql=sql))
     assert findings.status == "ok"
     assert findings.warnings == ["3 foreign key violations, in c, d"]
@@ -354,7 +364,11 @@ def test_foreign_keys_can_be_asserted(tmp_path, make_db):
         ("SELECT 'None'", None, True),
         ("SELECT word FROM t WHERE id = -1", "x", False),
         ("SELECT word FROM t WHERE id = -1", None, False),
-        ("WITH RECURSIVE n (x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n WHERE x < 9) SELECT max(x) FROM n", 9, True),
+        (
+            "WITH RECURSIVE n (x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n WHERE x < 9) SELECT max(x) FROM n",
+            9,
+            True,
+        ),
         ("PRAGMA user_version", 0, True),
         ("SELECT name FROM pragma_table_info('t') WHERE pk", "id", True),
         ("SELECT count(*) FROM pragma_index_list('t')", 1, True),
@@ -469,7 +483,9 @@ def test_what_the_manifest_does_not_know_is_not_compared(sound, source):
 
 
 def test_odd_table_names_are_counted(tmp_path, make_db):
-    path = make_db(tmp_path / "x.db", rows=1, sql='CREATE TABLE "a ""b"" [c]" (x); CREATE TABLE "" (x); CREATE TABLE "Sqlitex" (x)')
+    path = make_db(
+        tmp_path / "x.db", rows=1, sql='CREATE TABLE "a ""b"" [c]" (x); CREATE TABLE "" (x); CREATE TABLE "Sqlitex" (x)'
+    )
     assert verify.verify(path).tables == {"t": 1, 'a "b" [c]': 0, "": 0, "Sqlitex": 0}
 
 
