@@ -103,11 +103,20 @@ def _index_entry(path):
     """Change a value inside the index only: every page stays well-formed."""
     content = _bytes(path)
     for at in range(len(content)):
-        # A leaf of an index begins with 10, one of a table with 13.
+        # A leaf of an index begins with 10, one of a table with 13. What lies in a page's free space is of no account.
         if content.startswith(b"word 002500", at) and content[at // PAGE * PAGE] == 10:
             _patch(path, at, b"ward")
-            return
+            if not _found_by_index(path, "word 002500"):
+                return
     raise AssertionError("the checker is broken: no entry of the index was found")
+
+
+def _found_by_index(path, word):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("SELECT 1 FROM t INDEXED BY t_word WHERE word = ?", (word,)).fetchone()
+    finally:
+        connection.close()
 
 
 DAMAGES = {
@@ -275,6 +284,7 @@ def test_missing_tokenizer_is_unverifiable(tmp_path):
     path = str(tmp_path / "fts.db")
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("CREATE VIRTUAL TABLE v USING fts5(a)")
+    connection.execute("INSERT INTO v VALUES ('hello world')")
     connection.close()
     assert _status(path) == "ok"
     _schema(path, "UPDATE sqlite_master SET sql='CREATE VIRTUAL TABLE v USING fts5(a, tokenize=nosuch)' WHERE name='v'")
