@@ -8,13 +8,14 @@ is slow for all of them. What counts is the ratio of the medians; the seconds ar
 
     SIZES="10M 1G" ROUNDS=5 python3 bench/run.py
     MEMORY_SIZES="10M 2G"    sizes at which peak memory is measured
-    WORK=/path               where the databases are made (default: build/bench of the checkout); removed at the end
+    WORK=/path               where the databases are made (default: build/ of the checkout), in a directory of its own
 
 Prints Markdown and writes the same as JSON to bench/results/.
 """
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import pathlib
@@ -24,10 +25,13 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ENGINE = {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils")}
+# A directory of our own, because it is removed at the end.
+WORK = pathlib.Path(os.environ.get("WORK") or ROOT / "build") / f"bench-{os.getpid()}"
+MEASURE = (sys.executable, "-I", "-S", str(ROOT / "tools" / "measure.py"))
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 ROW_BYTES = 900
 STARTS = 21
@@ -39,15 +43,14 @@ def parse_size(text):
 
 def run(*command, env=None):
     """(seconds, peak memory in MiB) of a command as a whole process; a failure ends the benchmark."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    complaint = process.stderr.read() if process.stderr else b""
-    _pid, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed: {complaint.decode(errors='replace')}")
-    return seconds, usage.ru_maxrss / 1024
+    with tempfile.TemporaryDirectory() as place:
+        report = os.path.join(place, "report")
+        done = subprocess.run([*MEASURE, report, *command], env=env, capture_output=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed: {done.stderr.decode(errors='replace')}")
+        with open(report, encoding="ascii") as file:
+            measured = json.load(file)
+    return measured["seconds"], measured["peak_bytes"] / 2**20
 
 
 def shell(script, *arguments):
@@ -55,7 +58,28 @@ def shell(script, *arguments):
 
 
 def engine(*arguments):
-    return run(sys.executable, "-m", "engine", *map(str, arguments), "--json", env=ENGINE)
+    return run(sys.executable, "-m", "engine", *map(str, arguments), "--json", env=environment("installed"))
+
+
+def environment(copy):
+    """Nothing of the caller's own Python settings; ``copy`` is the copy of the engine that is found."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return {**kept, "PYTHONPATH": str(WORK / copy), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def install_engine():
+    """Two copies of the engine: one is compiled, as it is where it was installed, one is not."""
+    for copy in ("installed", "source"):
+        target = WORK / copy / "engine"
+        shutil.copytree(
+            ROOT / "plugins" / "module_utils" / "engine", target, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    compileall.compile_dir(WORK / "installed", quiet=1)
+
+
+def require_room(folder, needed):
+    if shutil.disk_usage(folder).free < needed:
+        raise SystemExit(f"{folder}: {needed} bytes are needed there; choose another place with WORK=")
 
 
 def make_database(path, size):
@@ -97,6 +121,8 @@ def contenders(folder):
 
     def restore(*options):
         def restored():
+            for kept in backups.glob("*_pre_recovery_*"):
+                kept.unlink()
             with sqlite3.connect(target) as connection:
                 connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
             connection.close()
@@ -144,28 +170,27 @@ def measure(folder, rounds):
     return results
 
 
-def at_size(work, size, rounds):
-    folder = work / "size"
+def at_size(size, rounds):
+    folder = WORK / "size"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "restored").mkdir(parents=True)
-    needed = 7 * size
-    if shutil.disk_usage(folder).free < needed:
-        raise SystemExit(f"{folder}: {needed} bytes are needed there; choose another place with WORK=")
-    make_database(folder / "live.db", size)
-    shutil.copy(folder / "live.db", folder / "restored" / "live.db")
+    require_room(folder, 8 * size)
     try:
+        make_database(folder / "live.db", size)
+        shutil.copy(folder / "live.db", folder / "restored" / "live.db")
         return measure(folder, rounds)
     finally:
         shutil.rmtree(folder)
 
 
-def memory_at(work, size):
+def memory_at(size):
     """Peak memory in MiB of the command line's longest operations."""
-    folder = work / "memory"
+    folder = WORK / "memory"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    make_database(folder / "live.db", size)
+    require_room(folder, 5 * size)
     try:
+        make_database(folder / "live.db", size)
         where = ("--backup-dir", folder / "backups")
         return {
             "backup": engine("backup", "--database", folder / "live.db", *where, "--disk-limit-percent", 100)[1],
@@ -176,15 +201,22 @@ def memory_at(work, size):
         shutil.rmtree(folder)
 
 
-def starts(work):
+def starts():
     """Milliseconds to start, in turns: Python alone, our command before any work, a listing of nothing."""
-    empty = work / "empty"
+    empty = WORK / "empty"
     empty.mkdir(parents=True, exist_ok=True)
+    ours = (sys.executable, "-m", "engine")
+    listing = (*ours, "list", "--backup-dir", str(empty), "--name", "none", "--json")
+    plain = environment("installed")
     racers = {
-        "python -c pass": lambda: run(sys.executable, "-c", "pass"),
-        "ours --version": lambda: run(sys.executable, "-m", "engine", "--version", env=ENGINE),
-        "ours list of nothing": lambda: engine("list", "--backup-dir", empty, "--name", "none"),
+        "python -c pass": lambda: run(sys.executable, "-c", "pass", env=plain),
+        "python -I -S -c pass": lambda: run(sys.executable, "-I", "-S", "-c", "pass", env=plain),
+        "ours --version": lambda: run(*ours, "--version", env=plain),
+        "ours list of nothing": lambda: run(*listing, env=plain),
+        "ours list of nothing, not compiled yet": lambda: run(*listing, env=environment("source")),
     }
+    for race in racers.values():
+        race()
     seen: dict = {name: [] for name in racers}
     for _turn in range(STARTS):
         for name, race in racers.items():
@@ -219,19 +251,20 @@ def report(sizes, memory, start):
 
 
 def main():
-    work = pathlib.Path(os.environ.get("WORK") or ROOT / "build" / "bench")
     rounds = int(os.environ.get("ROUNDS", "5"))
-    start = starts(work)
-    sizes = {text: at_size(work, parse_size(text), rounds) for text in os.environ.get("SIZES", "10M 1G").split()}
-    memory = {text: memory_at(work, parse_size(text)) for text in os.environ.get("MEMORY_SIZES", "10M 2G").split()}
-    shutil.rmtree(work, ignore_errors=True)
-    lines = report(sizes, memory, start)
+    try:
+        install_engine()
+        start = starts()
+        sizes = {text: at_size(parse_size(text), rounds) for text in os.environ.get("SIZES", "10M 1G").split()}
+        memory = {text: memory_at(parse_size(text)) for text in os.environ.get("MEMORY_SIZES", "10M 2G").split()}
+    finally:
+        shutil.rmtree(WORK, ignore_errors=True)
     results = ROOT / "bench" / "results"
     results.mkdir(exist_ok=True)
     (results / "latest.json").write_text(
         json.dumps({"sizes": sizes, "memory_mib": memory, "start_ms": start}, indent=2), encoding="utf-8"
     )
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("\n".join(report(sizes, memory, start)) + "\n")
 
 
 if __name__ == "__main__":
