@@ -22,6 +22,7 @@ import sqlite3
 from typing import NamedTuple
 
 from . import clock, database, errors, files, processes
+from .header import Header
 
 METHODS = ("auto", "online", "vacuum")
 
@@ -31,7 +32,7 @@ class Snapshot(NamedTuple):
 
     method: str
     reason: str
-    header: database.Header
+    header: Header
     source_bytes: int
     seconds: float
 
