@@ -88,6 +88,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+name:
+  description: The name whose backups were judged.
+  returned: always, unless the call was refused before
+  type: str
+  sample: shop
 status:
   description: As bad as the worst check.
   returned: always, unless the call was refused before

@@ -245,6 +245,22 @@ def test_spec_equals_documentation(name, specs, documented):
     assert house_rules.required_and_defaulted(specs[name]) == []
 
 
+def refused(spec, arguments):
+    """What Ansible itself would say against a call."""
+    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+    return ArgumentSpecValidator(spec).validate(arguments).error_messages
+
+
+@pytest.mark.parametrize("path", MODULE_FILES, ids=lambda path: path.stem)
+def test_examples_are_calls_that_the_spec_takes(path, specs):
+    source = path.read_text(encoding="utf-8").partition('EXAMPLES = r"""')[2].partition('"""')[0]
+    used = [task[f"digitalme.backup.{path.stem}"] for task in yaml.safe_load(source) if f".{path.stem}" in str(task)]
+    assert used
+    assert [refused(specs[path.stem], arguments) for arguments in used] == [[]] * len(used)
+    assert refused(specs[path.stem], {**used[0], "no_such_option": 1})
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_documented_defaults_are_those_of_the_configuration(name, specs, documented):
     group = {"backup_retention": "retention", "backup_health": "health"}.get(name)

@@ -12,6 +12,7 @@ import sqlite3
 
 import pytest
 import sample_app
+import yaml
 from engine import audit
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -244,3 +245,46 @@ def test_undecodable_bytes_in_a_path_do_not_break_the_answer(controller, make_db
     assert refused.result["error_code"] == "not_confirmed"
     assert "\\udcff" in refused.result["msg"]
     json.dumps(refused.result).encode("utf-8")
+
+
+def test_playbook_of_the_readme_does_what_it_says(controller, shop):
+    """The first playbook that a reader pastes, with this test's paths in the place of its own; twice."""
+    text = (HERE.parent.parent / "README.md").read_text(encoding="utf-8")
+    playbook = text.partition("<!-- test: playbook -->\n```yaml\n")[2].partition("```")[0]
+    assert "/srv/shop/shop.db" in playbook
+    assert "/var/backups/shop" in playbook
+    playbook = playbook.replace("/srv/shop/shop.db", shop["database"]).replace("/var/backups/shop", shop["backup_dir"])
+    path = controller.place / "readme.yml"
+    path.write_text(playbook, encoding="utf-8")
+    first, second = changes(controller.run(path)), changes(controller.run(path))
+    assert first == {**dict.fromkeys(first, False), "sqlite_backup": True}
+    assert second == dict.fromkeys(first, False)
+    assert len(first) == 4
+
+
+ANSIBLES_OWN = {"changed", "diff", "invocation", "warnings", "failed", "deprecations", "exception"}
+
+
+def test_results_have_the_keys_that_are_documented(controller, shop):
+    database = {"database": shop["database"]}
+    tasks = [
+        {"sqlite_backup": database, "check_mode": True},
+        {"sqlite_backup": database},
+        {"sqlite_backup": {**database, "skip_if_unchanged": True}},
+        {"sqlite_restore": {"test": True}},
+        {"sqlite_restore": {**database, "force": True}},
+        {"backup_retention": {}},
+        {"backup_health": {}},
+        {"backup_validate": {}},
+        {"backup_info": {}},
+    ]
+    played = controller.play(tasks, defaults={"backup_dir": shop["backup_dir"], "name": "shop"})
+    assert played.status == 0, played.output
+    for task in played.tasks:
+        module = task.action.rpartition(".")[2]
+        source = (HERE.parent.parent / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
+        told = yaml.safe_load(source.partition('RETURN = r"""')[2].partition('"""')[0])
+        keys = {key for key in task.result if not key.startswith("_ansible")} - ANSIBLES_OWN
+        assert keys <= set(told), f"{module} returns what is not documented"
+        always = {key for key, entry in told.items() if entry["returned"].startswith(("success", "always"))}
+        assert always <= keys, f"{module} does not return what is documented"
