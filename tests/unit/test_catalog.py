@@ -204,7 +204,7 @@ def test_manifest_of_an_unfinished_backup_is_not_listed(backup_dir, put_backup, 
 
 
 @pytest.mark.parametrize(
-    "file", ["app.db", "app-before-upgrade.db", "app.sqlite3", "app (copy).db", "app.bak", "app_old.db.gz"]
+    "file", ["app.db", "app-before-upgrade.db", "app.sqlite3", "app (copy).db", "app.bak", "app.old.db.gz"]
 )
 def test_backup_made_by_hand_is_listed_last_and_unverified(backup_dir, put_backup, scan, file):
     put_backup("20010101_000000")
@@ -217,6 +217,7 @@ def test_backup_made_by_hand_is_listed_last_and_unverified(backup_dir, put_backu
     "file",
     [
         "apple.db",
+        "app_prod.db",
         "apple_20261122_020000.db",
         "app2_20261122_020000.db",
         "app_two_20261122_020000.db",

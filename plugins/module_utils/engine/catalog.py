@@ -220,9 +220,8 @@ def _belongs(file, name):
     match = _ANY_BACKUP.fullmatch(file)
     if match:
         return match.group("name") == name
-    # Made by hand: 'app-before-upgrade.db' is of 'app', 'apple.db' is not.
-    rest = file[len(name) :]
-    return file.startswith(name) and file.endswith(_BY_HAND) and not rest[:1].isalnum()
+    # Made by hand: 'app-before-upgrade.db' is of 'app'; 'apple.db' is not, and 'app_prod.db' may be of 'app_prod'.
+    return file.startswith(name) and file.endswith(_BY_HAND) and file[len(name)] in ".- "
 
 
 def read_entry(path, name=None):

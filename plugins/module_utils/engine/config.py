@@ -244,6 +244,10 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     Raises UsageError where it cannot be told which database or directory is meant.
     """
     environment = os.environ if environment is None else environment
+    for given in (database, backup_dir, name):
+        if given is not None and "\0" in given:
+            raise errors.UsageError(f"a path or name has a NUL byte: {errors.show(given)}")
+    backup_dir = backup_dir or environment.get("BACKUP_DIRECTORY") or None
     wanted = environment.get("BACKUP_DATABASE")
     if database is None and name is None and wanted and (backup_dir is None or need_database):
         named = {entry["name"] for entry in config.databases}
@@ -263,7 +267,7 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     settings = _layer(config.defaults, {k: v for k, v in entry.items() if k not in _OWN_KEYS}, config.path)
     settings = _layer(settings, _from_environment(environment), "environment")
     settings = _with_options(settings, options)
-    directory = backup_dir or environment.get("BACKUP_DIRECTORY") or entry.get("backup_dir")
+    directory = backup_dir or entry.get("backup_dir")
     directory = directory or config.defaults.get("backup_dir") or os.path.join(BACKUP_ROOT, name)
     directory = files.resolve(directory)
     audit_log = config.audit_log or os.path.join(directory, catalog.STATE, "audit.jsonl")

@@ -47,7 +47,12 @@ def _one(session, entry, adopt, record):
         status = "missing" if entry.status == "missing" else "failed"
         return _row(entry, status, [{"check": "file", "message": entry.problems[0]}], 0.0)
     settings = session.settings
-    found = examine(session, entry, settings["verify"], tuple(settings["assertions"]))
+    try:
+        found = examine(session, entry, settings["verify"], tuple(settings["assertions"]))
+    except OSError as error:
+        # One that cannot be read, or unpacked, does not keep the others from being looked at; nor is that a verdict.
+        cause = errors.from_os_error(error, entry.path).cause
+        return _row(entry, "failed", [{"check": "read", "message": cause}], 0.0)
     verification = found["verification"]
     row = _row(entry, verification["status"], verification["errors"], verification["duration_seconds"])
     row["warnings"] = verification["warnings"]

@@ -291,7 +291,7 @@ def _assert(connection, assertion, findings):
         row = connection.execute(sql).fetchone()
         got = row[0] if row else None
         passed = matches(got, expect)
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         status = "unverifiable" if any(known in str(error) for known in database.UNVERIFIABLE_TEXT) else "failed"
         findings.add(status, "assertion", f"{sql}: {error}")
         findings.assertions.append({"sql": sql, "expect": expect, "got": None, "passed": False})
