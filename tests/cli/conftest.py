@@ -21,7 +21,7 @@ ENGINE = pathlib.Path(__file__).resolve().parent.parent.parent / "plugins" / "mo
 NOBODY = 65534
 # Everything is imported first: what an ordinary user may read of the interpreter and the checkout is not the question.
 AS_NOBODY = f"""
-import importlib, os, pkgutil, pwd, shutil, subprocess, sys, tempfile, zlib
+import _strptime, importlib, os, pkgutil, pwd, shutil, subprocess, sys, tempfile, zlib
 import engine
 for found in pkgutil.walk_packages(engine.__path__, "engine."):
     importlib.import_module(found.name)

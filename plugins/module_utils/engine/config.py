@@ -244,9 +244,6 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     Raises UsageError where it cannot be told which database or directory is meant.
     """
     environment = os.environ if environment is None else environment
-    for given in (database, backup_dir, name):
-        if given is not None and "\0" in given:
-            raise errors.UsageError(f"a path or name has a NUL byte: {errors.show(given)}")
     backup_dir = backup_dir or environment.get("BACKUP_DIRECTORY") or None
     wanted = environment.get("BACKUP_DATABASE")
     if database is None and name is None and wanted and (backup_dir is None or need_database):

@@ -24,7 +24,9 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 def resolve(path):
-    """The real path, every symbolic link resolved once; the file itself need not exist."""
+    """The real path, every symbolic link resolved once; the file itself need not exist. UsageError for a NUL byte."""
+    if "\0" in os.fsdecode(path):
+        raise errors.UsageError("the path has a NUL byte", path=path)
     return os.path.realpath(os.path.abspath(os.fsdecode(path)))
 
 
