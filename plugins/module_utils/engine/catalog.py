@@ -242,6 +242,10 @@ def read_entry(path, name=None):
             return None
         what = "a symbolic link, which is not followed" if stat.S_ISLNK(facts.st_mode) else "not a regular file"
         return Entry(file, path, name, kind, created_at, "invalid", 0, None, (f"it is {what}",))
+    unfinished = [suffix for suffix in ("-wal", "-journal") if files.size(path + suffix)]
+    if unfinished and not files.exists(manifest.path_for(path)):
+        problem = f"a {unfinished[0]} file lies beside it: what that holds is missing in it, or it was never finished"
+        return Entry(file, path, name, kind, created_at, "invalid", facts.st_size, None, (problem,))
     if not files.exists(manifest.path_for(path)):
         problem = "it has no manifest: adopt it (command 'validate --adopt') to make it count"
         return Entry(file, path, name, kind, created_at, "unverified", facts.st_size, None, (problem,))

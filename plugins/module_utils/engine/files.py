@@ -21,6 +21,8 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+# For changing bytes of a file of ours that is there.
+IN_PLACE = os.O_RDWR | _NOFOLLOW | _CLOEXEC | _BINARY
 
 
 def resolve(path):
@@ -79,8 +81,13 @@ def open_regular(path, follow=False):
 
 
 def open_append(path, mode=0o600):
-    """Descriptor for reading and appending; created with its final mode. A symbolic link is refused."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+    """Descriptor for reading and appending; created with its final mode. A link, FIFO or device is refused."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _NONBLOCK | _CLOEXEC | _BINARY
+    descriptor = os.open(path, flags, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(22, "not a regular file", path)
+    return descriptor
 
 
 def write_all(descriptor, data):
@@ -285,26 +292,43 @@ def copy_ownership(reference, target):
     set_ownership(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
     if not hasattr(os, "listxattr"):
         return
-    for attribute in os.listxattr(reference):
-        try:
-            wanted = os.getxattr(reference, attribute)
-            if attribute not in os.listxattr(target) or os.getxattr(target, attribute) != wanted:
-                os.setxattr(target, attribute, wanted)
-        except OSError as error:
-            # security.* of another label set or trusted.* need rights that an owner who may replace the file can lack.
-            if error.errno not in _ATTRIBUTE_REFUSED:
-                raise
+    descriptor = open_regular(target)
+    try:
+        for attribute in os.listxattr(reference):
+            _copy_attribute(reference, descriptor, attribute)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_attribute(reference, descriptor, attribute):
+    try:
+        wanted = os.getxattr(reference, attribute)
+        if attribute not in os.listxattr(descriptor) or os.getxattr(descriptor, attribute) != wanted:
+            os.setxattr(descriptor, attribute, wanted)
+    except OSError as error:
+        # security.* of another label set or trusted.* need rights that an owner who may replace the file can lack.
+        if error.errno not in _ATTRIBUTE_REFUSED:
+            raise
 
 
 _ATTRIBUTE_REFUSED = (1, 13, 95)  # EPERM, EACCES, EOPNOTSUPP
 
 
 def set_ownership(target, uid, gid, mode):
-    if hasattr(os, "chown"):
-        facts = os.stat(target)
+    """Owner, group and mode of a regular file, through its descriptor: in a directory of somebody else's the name
+    could be exchanged for a link in the meantime.
+    """
+    if not hasattr(os, "fchown"):
+        os.chmod(target, mode)
+        return
+    descriptor = open_regular(target)
+    try:
+        facts = os.fstat(descriptor)
         if (facts.st_uid, facts.st_gid) != (uid, gid):
-            os.chown(target, uid, gid)
-    os.chmod(target, mode)
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def is_mount_point(path):

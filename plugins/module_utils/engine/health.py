@@ -241,7 +241,10 @@ def _audit(facts):
 
 
 def _interrupted(facts):
-    pending = journal.pending(facts.target.database) if facts.target.database else None
+    try:
+        pending = journal.pending(facts.target.database) if facts.target.database else None
+    except errors.BackupError as error:
+        return _check("interrupted", "unhealthy", error.message, None, None)
     if pending:
         return _check("interrupted", "unhealthy", pending.message, pending.phase, None)
     if lock.is_held(facts.target.lock_path):

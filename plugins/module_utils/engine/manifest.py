@@ -105,6 +105,9 @@ def decode(raw, path):
         for key, kind in optional.items():
             if holder.get(key) is not None:
                 _require_kind(holder, key, kind, path)
+    tables = manifest["source"].get("tables")
+    if tables is not None and not (isinstance(tables, dict) and all(isinstance(rows, int) for rows in tables.values())):
+        raise _invalid(path, "its source's tables are not row counts")
     try:
         clock.parse(manifest["created_at"])
     except ValueError as error:

@@ -109,7 +109,7 @@ def restore(
     {changed, recoverable, steps, backup, pre_restore_backup, rolled_back, rto_seconds, rpo_seconds, plan, recovered}.
     Raises NotConfirmed for an existing database without ``force``; RolledBack when the old content was brought back.
     """
-    backup_dir, name = room.where(backup, backup_dir, name)
+    backup_dir, name = room.where(backup, backup_dir, name, config_path)
     call = _call(
         config_path,
         database,
@@ -170,7 +170,7 @@ def delete(
     *, backup, backup_dir=None, name=None, busy_timeout=None, config_path=None, caller=None, check=False, progress=None
 ):
     """Delete one backup: {changed, file, freed_bytes}. NotConfirmed for a pinned one and for the last verified one."""
-    backup_dir, name = room.where(backup, backup_dir, name)
+    backup_dir, name = room.where(backup, backup_dir, name, config_path)
     call = _call(config_path, None, backup_dir, name, busy_timeout=busy_timeout, need_database=False)
     with room.operation("delete", call, caller=caller, progress=progress, silent=check) as session:
         from . import expiring
@@ -250,7 +250,7 @@ def info(
 
     ``status`` and ``kind`` filter by equality, ``since`` and ``until`` by time, ``limit`` by count.
     """
-    backup_dir, name = room.where(backup, backup_dir, name)
+    backup_dir, name = room.where(backup, backup_dir, name, config_path)
     call = _call(config_path, None, backup_dir, name, need_database=False)
     with room.operation("info", call, caller=caller, progress=progress, silent=True) as session:
         from . import looking
@@ -277,7 +277,7 @@ def validate(
     ``backups`` are references, None means all. ``adopt`` gives a backup without a manifest one. Raises BackupInvalid or
     Unverifiable, with all rows in the details, when one of them is not sound.
     """
-    backup_dir, name = room.where(backups[0] if backups else None, backup_dir, name)
+    backup_dir, name = room.where(backups[0] if backups else None, backup_dir, name, config_path)
     options = {"verify": verify, "assertions": assertions, "busy_timeout": busy_timeout, "need_database": False}
     call = _call(config_path, None, backup_dir, name, **options)
     with room.operation("validate", call, caller=caller, progress=progress, silent=check) as session:

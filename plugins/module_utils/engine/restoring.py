@@ -92,7 +92,7 @@ def _test(session, wish, steps):
 def _rehearse(session, entry, steps, also=None):
     """Rehearse, and record in the backup's manifest how it went: health judges the age of the newest test."""
     settings = session.settings
-    outcome: str | None = "failed"
+    outcome: str | None = None
     try:
         rehearse.rehearse(
             entry,
@@ -104,8 +104,8 @@ def _rehearse(session, entry, steps, also=None):
             also=also,
         )
         outcome = "ok"
-    except errors.NoSpace:
-        outcome = None  # That says nothing about the backup.
+    except errors.BackupInvalid:
+        outcome = "failed"  # Anything else, such as a full disk or an interrupt, says nothing about the backup.
         raise
     except errors.Unverifiable:
         outcome = "unverifiable"

@@ -79,14 +79,27 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
             cause.details.setdefault("warnings", session.warnings)
 
 
-def where(reference, backup_dir, name):
-    """Backup directory and name for a call that gives a backup by its path and neither of the others."""
+def where(reference, backup_dir, name, config_path=None):
+    """Backup directory and name for a call that gives a backup by its path and neither of the others.
+
+    The path says where the backup is, not where this name's lock and its pre-restore backups belong: where the
+    configuration or the environment tells that, they are asked.
+    """
     if reference is None or backup_dir is not None or "/" not in reference:
         return backup_dir, name
     path = files.resolve(reference)
     if name is None and os.path.isfile(path):
         name = catalog.read_entry(path).name
+    if os.environ.get("BACKUP_DIRECTORY") or name in _configured(config_path):
+        return None, name
     return os.path.dirname(path), name
+
+
+def _configured(config_path):
+    try:
+        return {entry["name"] for entry in config.load(config_path).databases}
+    except errors.BackupError:
+        return set()  # The operation itself says what is wrong with the configuration.
 
 
 def _translated(error, session):

@@ -125,7 +125,7 @@ def set_wal_flag(path, wal):
     mode (https://www.sqlite.org/fileformat2.html#file_format_version_numbers). The manifest records the mode, and a
     restore sets it again. Not durable by itself.
     """
-    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, files.IN_PLACE)
     try:
         wanted = b"\x02\x02" if wal else b"\x01\x01"
         now = os.read(descriptor, 20)[18:20]

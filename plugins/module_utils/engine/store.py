@@ -22,6 +22,8 @@ from . import catalog, clock, compress, database, errors, files, manifest, snaps
 
 SCRATCH = "scratch"
 _RAW = "-raw"
+# What a compressed file without a manifest may expand to; more is taken for a bomb.
+LIKELY_RATIO = 20
 
 
 class Order(NamedTuple):
@@ -222,10 +224,16 @@ def _quarantine(path, working, document):
 
 def _failed(target, aside, document):
     rows = document["verification"]["errors"]
+    hint = None
+    if document["verification"]["status"] == "failed":
+        hint = (
+            "The copy is sound but not as asserted: look at the assertion, then at the data; the copy was kept aside."
+        )
     causes = "; ".join(f"{row['check']}: {row['message']}" for row in rows[:3])
     return errors.VerificationFailed(
         f"the copy of the database did not pass its verification ({causes})",
         path=target.database,
+        hint=hint,
         quarantined=aside,
         verification=document["verification"],
     )
@@ -251,10 +259,9 @@ def unpack(entry, path, progress=None):
     stored, content = hashlib.sha256(), hashlib.sha256()
     method = compress.by_suffix(entry.file)
     report = _staged(progress, "stage")
+    most = known.get("size_bytes", entry.stored_bytes * (1 if method == "none" else LIKELY_RATIO))
     try:
-        size = compress.expand(
-            entry.path, path, method, stored=stored, content=content, limit=known.get("size_bytes"), progress=report
-        )
+        size = compress.expand(entry.path, path, method, stored=stored, content=content, limit=most, progress=report)
         _require_match(entry, known, stored, content)
     except errors.BackupInvalid:
         # Bytes that do not match tell more than a decompressor that stumbles over them.

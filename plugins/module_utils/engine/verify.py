@@ -155,8 +155,8 @@ def _check_form(path, findings):
 
 
 def _run_checks(connection, level, findings, source, assertions, newer, progress):
-    if progress is not None:
-        connection.set_progress_handler(lambda: progress(0, 0), 1_000_000)
+    pulse = _Pulse(progress)
+    connection.set_progress_handler(pulse, 1_000_000)
     steps = [("schema", _check_modules)]
     if level == "full":
         steps += [("integrity_check", _integrity), ("foreign_key_check", _foreign_keys), ("rows", _count)]
@@ -166,6 +166,7 @@ def _run_checks(connection, level, findings, source, assertions, newer, progress
         try:
             step(connection, findings)
         except sqlite3.Error as error:
+            pulse.reraise()
             _judge_error(error, check, findings, newer)
             return
         if findings.status == "corrupt":
@@ -176,6 +177,32 @@ def _run_checks(connection, level, findings, source, assertions, newer, progress
         _assert(connection, assertion, findings)
 
 
+class _Pulse:
+    """Called by SQLite every so often. What a signal raises here (an interrupt) ends the check, and is raised after it:
+    SQLite itself would only say "interrupted". It is set without progress too, so that signals are heard at all.
+    """
+
+    def __init__(self, progress):
+        self._progress, self._raised = progress, None
+
+    def __call__(self):
+        try:
+            if self._progress is not None:
+                self._progress(0, 0)
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            self._raised = error
+            return 1
+        return 0
+
+    def reraise(self):
+        if self._raised is not None:
+            raise self._raised
+
+
+_OF_THE_HOST = ("disk I/O", "interrupted", "out of memory", "disk is full", "locked", "unable to open")
+_DAMAGE = ("malformed", "not a database", "is encrypted")
+
+
 def _judge_error(error, check, findings, newer):
     text = str(error)
     schema = "malformed database schema" in text
@@ -183,16 +210,18 @@ def _judge_error(error, check, findings, newer):
     lacking = "SQL logic error" in text or any(known in text for known in database.UNVERIFIABLE_TEXT)
     if lacking or (schema and newer):
         findings.add("unverifiable", check, text)
-    elif isinstance(error, sqlite3.OperationalError) and "disk I/O" in text:
-        raise error
-    else:
+    elif any(known in text for known in _DAMAGE):
         findings.add("corrupt", check, text)
+    elif any(known in text for known in _OF_THE_HOST):
+        raise error  # It says nothing of the file.
+    else:
+        findings.add("unverifiable", check, text)
 
 
 def _check_modules(connection, findings):
     """A virtual table whose module is missing passes integrity_check unseen, so each is connected to first."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type='table' AND sql LIKE 'create virtual%'")
-    for (name,) in rows.fetchall():
+    for name in (name for (name,) in rows.fetchall() if _encodable(name)):
         try:
             connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 0").fetchall()
         except sqlite3.Error as error:
@@ -238,8 +267,17 @@ def _count(connection, findings):
 def count_rows(connection):
     """{table: rows} of every ordinary table; SQLite's own and virtual tables are left out."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type='table' AND rootpage>0 ORDER BY name")
-    names = [name for (name,) in rows.fetchall() if not name.lower().startswith(_NEVER_COUNTED)]
+    names = [name for (name,) in rows.fetchall() if not name.lower().startswith(_NEVER_COUNTED) and _encodable(name)]
     return {name: connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in names}
+
+
+def _encodable(name):
+    """Whether SQL can name it at all: SQLite lets a table have a name that is no UTF-8, which Python cannot pass on."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quoted(identifier):

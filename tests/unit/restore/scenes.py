@@ -142,7 +142,7 @@ class Scene:
     def check_tidy(self):
         live = set(os.listdir(os.path.dirname(self.path)))
         # SQLite may leave a journal that is not hot, or a log, for the next one who opens the database.
-        assert live <= {"app.db", "app.db-wal", "app.db-shm", "app.db-journal"}, live
+        assert live <= {"app.db", "app.db-wal", "app.db-shm", "app.db-journal", ".app.db.restore-set-aside"}, live
         known = {".state"}
         for entry in self.check_catalog():
             known |= {entry.file, entry.file + manifest.SUFFIX}

@@ -70,8 +70,12 @@ def apply(restore):
         restore.steps.skipped("restore", "the live database already has the content of the backup")
         _end(restore, "finished", "the database had the content of the backup before")
         return Done(False, None, staged)
-    replaced = _swap(restore, staged)
-    _compare(restore, staged, kept, replaced)
+    replaced, watch = _swap(restore, staged)
+    try:
+        _compare(restore, staged, kept, replaced, watch)
+    finally:
+        if watch is not None:
+            watch.close()
     _end(restore, "finished", "the new content had passed its checks")
     return Done(True, kept, staged)
 
@@ -144,22 +148,22 @@ def _drop_needless(kept):
 
 
 def _swap(restore, staged):
-    """Put the staged copy in place; True when the file was replaced, False when it was written in place.
+    """Put the staged copy in place: (whether the file was replaced, the Watch where it was written in place).
 
     After an error of ours the old content is there and the restore has ended. Any other exception (an interrupt) leaves
     the journal for the next run, as a kill does.
     """
     with restore.steps.step("restore") as row:
         try:
-            replaced = restore.plan.strategy == "replace" or not _write_in_place(restore, staged)
-            if replaced:
+            watch = None if restore.plan.strategy == "replace" else _write_in_place(restore, staged)
+            if watch is None:
                 _replace(restore, staged)
         except (errors.BackupError, OSError) as error:
             _undo(restore, error)
             _end(restore, "undone", "the old content is in its place")
             raise
-        row["detail"] = "the file was replaced" if replaced else "written in place, in one transaction"
-    return replaced
+        row["detail"] = "the file was replaced" if watch is None else "written in place, in one transaction"
+    return watch is None, watch
 
 
 def _undo(restore, cause):
@@ -175,20 +179,20 @@ def _undo(restore, cause):
 
 
 def _write_in_place(restore, staged):
-    """Whether SQLite could write into the live file; False when it must be replaced and may be."""
+    """The Watch, when SQLite could write into the live file; None when it must be replaced and may be."""
     try:
         restore.log.note(journal_room.SWAPPING, strategy="in_place")
-        swap.in_place(staged.path, restore.path, restore.busy_timeout, restore.progress)
+        watch = swap.in_place(staged.path, restore.path, restore.busy_timeout, restore.progress)
     except _TRY_REPLACE as error:
         if not restore.may_replace:
             raise
         plan_room.require_replaceable(restore.path, error.cause)
-        return False
+        return None
     # It is committed: a journal that cannot be written any more does not undo that. A run that had to settle it would
     # look at the content itself.
     with contextlib.suppress(OSError):
         restore.log.note(journal_room.SWAPPED)
-    return True
+    return watch
 
 
 def _replace(restore, staged):
@@ -201,7 +205,7 @@ def _replace(restore, staged):
     swap.replace(staged.path, path, live, log)
 
 
-def _compare(restore, staged, kept, replaced):
+def _compare(restore, staged, kept, replaced, watch):
     """Did the content arrive? If not, bring the old content back and raise RolledBack."""
     try:
         with restore.steps.step("compare") as row:
@@ -212,7 +216,7 @@ def _compare(restore, staged, kept, replaced):
                 assertions=restore.assertions,
                 busy_timeout=restore.busy_timeout,
             )
-            writers = "" if findings.status == "ok" else _writers(restore, findings)
+            writers = "" if findings.status == "ok" else _writers(restore, findings, watch)
             if writers:
                 row["detail"] = f"{writers} wrote since: {verify.summary(findings)}"
             elif findings.status == "ok":
@@ -230,12 +234,14 @@ def _compare(restore, staged, kept, replaced):
         _roll_back(restore, kept, replaced, error)
 
 
-def _writers(restore, findings):
-    """Who may have changed rows in the moment since: differing rows are no failure while an application writes."""
+def _writers(restore, findings, watch):
+    """Who has changed rows in the moment since: differing rows are no failure while an application writes."""
     if any(row["check"] != "rows" for row in findings.errors):
         return ""
     found, _unseen = processes.holders([restore.path])
-    return processes.describe(found)
+    if watch is None:
+        return processes.describe(found)
+    return (processes.describe(found) or "a connection that has gone again") if watch.others_wrote() else ""
 
 
 def _roll_back(restore, kept, replaced, cause):
@@ -275,9 +281,13 @@ def _bring_back(restore, kept, replaced):
         recover.undo_replace(path, restore.log, existed=restore.plan.live != "absent")
         return "the old file was renamed back"
     restore.log.note(journal_room.ROLLING_BACK, strategy="in_place")
-    swap.in_place(kept.path, path, restore.busy_timeout, restore.progress)
-    if kept.manifest["verification"]["status"] == "ok":
-        findings = verify.verify_live(path, "none", source=kept.manifest["source"], busy_timeout=restore.busy_timeout)
-        if findings.status != "ok" and not _writers(restore, findings):
-            raise errors.RestoreFailed(f"the old content did not come back ({verify.summary(findings)})", path=path)
+    watch = swap.in_place(kept.path, path, restore.busy_timeout, restore.progress)
+    try:
+        if kept.manifest["verification"]["status"] == "ok":
+            source = kept.manifest["source"]
+            findings = verify.verify_live(path, "none", source=source, busy_timeout=restore.busy_timeout)
+            if findings.status != "ok" and not _writers(restore, findings, watch):
+                raise errors.RestoreFailed(f"the old content did not come back ({verify.summary(findings)})", path=path)
+    finally:
+        watch.close()
     return "the pre-restore backup was written back in place"

@@ -25,6 +25,10 @@ SWAPPED = "swapped"
 ROLLING_BACK = "rolling_back"
 ENDED = "ended"
 
+_PHASES = (BEGUN, CAPTURED, SWAPPING, SWAPPED, ROLLING_BACK, ENDED)
+_LARGEST = 16 * 1024 * 1024
+_REMOVE = "Check that the database is whole, remove the journal, and run the command again."
+
 
 class Pending(NamedTuple):
     """A restore that did not end: its first record and the phase it had reached."""
@@ -64,13 +68,32 @@ def pending(database):
     """The interrupted restore of a database, or None; reads only. One that is running now is not interrupted."""
     path = path_for(database)
     try:
-        with open(path, "rb") as source:
-            raw = source.read()
+        descriptor = files.open_regular(path)
     except OSError:
         return None
-    if lock.is_held(path):
-        return None
-    return _parse(path, raw)
+    try:
+        if lock.is_held(path):
+            return None
+        return _parse(path, _read_trusted(path, descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _read_trusted(path, descriptor):
+    """The journal's bytes. One that another user could have written is not believed: it names files to be copied."""
+    facts = os.fstat(descriptor)
+    ours = not hasattr(os, "geteuid") or facts.st_uid in (0, os.geteuid())
+    if facts.st_size and (not ours or facts.st_mode & 0o022):
+        raise errors.PermissionDenied(
+            f"the restore journal belongs to uid {facts.st_uid} or may be written by others, so it is not believed",
+            path=path,
+            hint="Find out who put it there; remove it, and run the command again.",
+        )
+    if facts.st_size > _LARGEST:
+        raise errors.RestoreFailed("the restore journal is too large to be one", path=path, hint=_REMOVE)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(descriptor), "rb") as source:
+        return source.read(_LARGEST)
 
 
 def _parse(path, raw):
@@ -87,6 +110,9 @@ def _parse(path, raw):
     merged: dict = {}
     for record in records:
         merged.update(record)
+    complete = merged["phase"] in _PHASES and merged.get("strategy") in ("in_place", "replace")
+    if not complete or not isinstance(merged.get("expected") or {}, dict):
+        raise errors.RestoreFailed("the restore journal is of another version or damaged", path=path, hint=_REMOVE)
     return Pending(path, records[-1]["phase"], merged)
 
 
@@ -107,10 +133,11 @@ class Journal:
         descriptor = lock.open_locked(path, seconds)
         if descriptor is None:
             raise errors.Busy("a restore of this database is running", path=database)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        with os.fdopen(os.dup(descriptor), "rb") as source:
-            raw = source.read()
-        return cls(path, descriptor, raw)
+        try:
+            return cls(path, descriptor, _read_trusted(path, descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def note(self, phase, **facts):
         """Write a phase down, durable, before it begins."""

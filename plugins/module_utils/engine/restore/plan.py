@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, compress, database, errors, files, processes
+from .. import catalog, clock, compress, database, errors, files, processes, store
 
 STRATEGIES = ("auto", "in_place", "replace")
 
@@ -113,7 +113,7 @@ def content_bytes(entry):
     known = (entry.manifest or {}).get("size_bytes")
     if isinstance(known, int):
         return known
-    return entry.stored_bytes * (1 if compress.by_suffix(entry.file) == "none" else 20)
+    return entry.stored_bytes * (1 if compress.by_suffix(entry.file) == "none" else store.LIKELY_RATIO)
 
 
 def _choose(strategy, path, live, cause, header, page_size):

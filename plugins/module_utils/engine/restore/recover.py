@@ -9,14 +9,15 @@
 * It was rolling back: that is done again to its end.
 * It had ended: what was kept for the way back is removed.
 
-An application may have been started since and have written, so a new database that is sound is kept whatever its
-rows.
+An application may have been started since, and have migrated the database or written to it: only proven damage, or
+exactly the content that had failed its checks, is ever overwritten, and a file that is renamed over is kept.
 """
 
 from __future__ import annotations
 
 from .. import clock, errors, files, verify
 from . import journal as journal_room
+from . import plan as plan_room
 from . import swap
 
 
@@ -62,47 +63,71 @@ def _expected(record):
     return record.get("expected") or {}
 
 
-def _sound(database, record, busy_timeout):
-    """Whether the database that is there now is readable, sound, and has the schema of the backup."""
-    schema = {"schema_sha256": _expected(record).get("schema_sha256")}
-    try:
-        findings = verify.verify_live(database, source=schema, busy_timeout=busy_timeout)
-    except (errors.DatabaseBusy, errors.PermissionDenied):
-        raise
-    except errors.BackupError:
+def _has(database, expected, busy_timeout):
+    """Whether the live database has exactly the expected rows and schema; False where nothing is known to compare."""
+    if not any(expected.values()):
         return False
-    return findings.status == "ok"
+    return verify.verify_live(database, "none", source=expected, busy_timeout=busy_timeout).status == "ok"
+
+
+def _proven_corrupt(database, busy_timeout):
+    """Whether SQLite finds damage in what is there now. An application may have migrated it or written to it since, so
+    a schema or rows that differ prove nothing; what cannot be read for another reason is raised.
+    """
+    try:
+        return verify.verify_live(database, busy_timeout=busy_timeout).status == "corrupt"
+    except (errors.DatabaseCorrupt, errors.NotADatabase, errors.DatabaseEmpty, errors.DatabaseNotFound):
+        return True
+    except errors.Unverifiable:
+        return False
 
 
 def _in_place(database, pending, log, busy_timeout):
     record = pending.record
+    # Opening it lets SQLite roll back or replay, so that it is the old content or the new, whole.
     if pending.phase == journal_room.ROLLING_BACK:
-        swap.in_place(record["kept"], database, busy_timeout)
-        return "undone", "the old content was put back from the pre-restore backup"
-    # Opening it lets SQLite roll back or replay, so that it is the old content or the new.
-    expected = _expected(record)
-    findings = verify.verify_live(database, "none", source=expected, busy_timeout=busy_timeout)
-    if findings.status == "ok" and any(expected.values()):
+        if not _has(database, _expected(record), busy_timeout):
+            return "undone", "the old content had been put back, or the database was written to since"
+        return _write_back(database, record, log, busy_timeout)
+    if _has(database, _expected(record), busy_timeout):
         return "finished", "the database has the content of the backup"
     if pending.phase == journal_room.SWAPPING:
         return "undone", "SQLite has kept one whole content; it is not exactly the backup's, so run the restore again"
-    if _sound(database, record, busy_timeout):
+    if not _proven_corrupt(database, busy_timeout):
         return "finished", "the database has the content of the backup, and was written to since"
     if not record.get("kept"):
-        return "finished", "the restored database did not pass its checks, and no old content had been kept"
+        return "finished", "the restored database is damaged, and no old content had been kept"
+    return _write_back(database, record, log, busy_timeout)
+
+
+def _write_back(database, record, log, busy_timeout):
+    """Put the pre-restore backup back in place. Only over exactly the restored content, or over proven damage."""
+    if not files.exists(record["kept"]):
+        raise errors.RestoreFailed(
+            "an interrupted restore is to be undone, and the pre-restore backup it needs is not there",
+            path=record["kept"],
+            hint=f"Bring that file back, or remove the journal {errors.show(journal_room.path_for(database))} to keep "
+            "the database as it is.",
+        )
     log.note(journal_room.ROLLING_BACK)
-    swap.in_place(record["kept"], database, busy_timeout)
-    return "undone", "the restored database did not pass its checks: the old content was put back"
+    swap.in_place(record["kept"], database, busy_timeout).close()
+    return "undone", "the old content was put back from the pre-restore backup"
 
 
 def _replace(database, pending, log, busy_timeout):
     record = pending.record
-    renamed = not files.exists(journal_room.staged_path(database))
-    swapped = pending.phase == journal_room.SWAPPED or (renamed and pending.phase == journal_room.SWAPPING)
-    if swapped and _sound(database, record, busy_timeout):
-        return "finished", "the new file had been put in place and passed its checks"
-    undo_replace(database, log, existed=record.get("existed", True))
-    return "undone", "the old file is in its place"
+    if files.exists(journal_room.staged_path(database)):
+        swap.sidecars_back(database)
+        return "undone", "the old file was never away"
+    if not record.get("existed", True):
+        return "finished", "the new file is in place; there had been none"
+    if pending.phase != journal_room.ROLLING_BACK and not _proven_corrupt(database, busy_timeout):
+        return "finished", "the new file had been put in place and is sound"
+    if files.exists(journal_room.aside_path(database)):
+        plan_room.require_free(database)
+        swap.keep_present(database)
+    swap.put_back(database, log)
+    return "undone", f"the old file is in its place; what was there is kept as {swap.present_path(database)}"
 
 
 def undo_replace(database, log, *, existed):

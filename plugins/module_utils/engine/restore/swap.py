@@ -22,23 +22,50 @@ def in_place(content, path, busy_timeout, progress=None):
     SQLite keeps the old pages in its rollback journal, or appends the new ones to the log, and both are synced before
     the commit. A crash before the commit leaves the old content (the next reader rolls back), after it the new.
     Raises DatabaseBusy when other connections do not let go within ``busy_timeout`` seconds, and what SQLite says
-    otherwise; the old content is then still there.
+    otherwise; the old content is then still there. The Watch that is returned must be closed.
     """
     source = database.connect(content, immutable=True)
     try:
         target = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
         try:
+            watch = Watch(target)
             _copy_pages(source, target, path, busy_timeout, progress)
             # The new content is committed. In WAL mode the log holds all of it; whether it can be emptied (a reader may
             # need it, the disk may be full) changes nothing in that, so it is no failure.
             with contextlib.suppress(sqlite3.Error):
                 target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
+        except BaseException:
             target.close()
+            raise
+        return watch
     except sqlite3.Error as error:
         raise database.translate(error, path) from error
     finally:
         source.close()
+
+
+class Watch:
+    """The connection that wrote the content: it tells whether anybody else has committed since it was opened.
+
+    ``PRAGMA data_version`` changes when another connection, of whatever process or container, has committed, and not
+    by the connection's own commits (https://www.sqlite.org/pragma.html#pragma_data_version).
+    """
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._version = self._look()
+
+    def _look(self):
+        return self._connection.execute("PRAGMA data_version").fetchone()[0]
+
+    def others_wrote(self):
+        try:
+            return self._look() != self._version
+        except sqlite3.Error:
+            return True
+
+    def close(self):
+        self._connection.close()
 
 
 def _copy_pages(source, target, path, busy_timeout, progress):
@@ -85,7 +112,8 @@ def _dress_as_recorded(staged, path, source):
 def replace(staged, path, live, log):
     """Rename the staged file over the live one, keeping the old one aside. ``log`` is the open restore journal.
 
-    1. Of a sound database SQLite folds the log or a hot journal into the file: crash: old content, whole.
+    1. Of a sound database SQLite folds the log or a hot journal into the file: crash: old content, whole. Whoever came
+       since the plan was made is found now, by SQLite's lock and by who holds the files.
     2. ``swapping`` is noted. What sidecars are left (of a damaged database) are renamed aside: crash: the damaged file
        without them, and the next run puts them back.
     3. The old file gets a second name aside: crash: as before.
@@ -93,8 +121,11 @@ def replace(staged, path, live, log):
        log of the other.
     5. ``swapped`` is noted; whoever opened the old file in the last moment is found now, and the old file put back.
     """
+    forget_old(path)  # Left by a restore that had ended long ago: never to be taken for this one's.
     if live == "sound":
         fold(path)
+    if live != "absent":
+        plan_room.require_free(path)
     log.note(journal_room.SWAPPING, existed=live != "absent")
     directory, aside = os.path.dirname(path), journal_room.aside_path(path)
     for suffix in database.SIDECARS:
@@ -102,7 +133,6 @@ def replace(staged, path, live, log):
             files.rename(path + suffix, aside + suffix)
     files.sync_directory(directory)
     if live != "absent":
-        files.remove(aside)
         _second_name(path, aside)
     files.replace(staged, path)
     log.note(journal_room.SWAPPED)
@@ -121,18 +151,31 @@ def _second_name(path, aside):
 
 
 def fold(path):
-    """Let SQLite fold a database's log or hot journal into the one file. Raises DatabaseBusy when it is in use."""
+    """Let SQLite fold a database's log or hot journal into the one file. Raises DatabaseBusy when it is in use.
+
+    In exclusive locking mode that needs a lock which every other connection in WAL mode denies, also one of a container
+    whose processes cannot be seen from here. A log that is there afterwards is somebody's who came in this moment.
+    """
     if not files.size(path):
         return
     connection = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
     try:
-        row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if row and row[0]:
-            raise errors.DatabaseBusy("its log cannot be folded in while another connection uses it", path=path)
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.Error as error:
         raise database.translate(error, path) from error
     finally:
         connection.close()
+    hot = files.size(path + "-journal") and not _settled_journal(path)
+    if hot or files.size(path + "-wal"):
+        raise errors.DatabaseBusy("another connection began to use it", path=path)
+
+
+def _settled_journal(path):
+    """Whether the rollback journal that is left is one of journal_mode PERSIST: its header is zeroed."""
+    return database.read_prefix(path + "-journal", 28) == bytes(28)
 
 
 def put_back(path, log):
@@ -150,6 +193,27 @@ def put_back(path, log):
         files.sync_directory(directory)
         files.replace(aside, path)
     sidecars_back(path)
+
+
+def present_path(path):
+    """Where settling keeps the file that it renames over."""
+    directory, base = os.path.split(path)
+    return os.path.join(directory, f".{base}.restore-set-aside")
+
+
+def keep_present(path):
+    """Give the file that is there a second name before the old one is renamed over it, with the sidecars it has.
+
+    Crash: the file under both names.
+    """
+    kept = present_path(path)
+    for suffix in ("", *database.SIDECARS):
+        files.remove(kept + suffix)
+    _second_name(path, kept)
+    for suffix in database.SIDECARS:
+        if files.exists(path + suffix):
+            files.rename(path + suffix, kept + suffix)
+    files.sync_directory(os.path.dirname(path))
 
 
 def remove_new(path):
