@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -52,7 +53,8 @@ def test_modules_stay_below_100_mib(controller, big, tmp_path):
     database, backup_dir = big
     report = tmp_path / "report"
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec {" ".join(MEASURE)} {report} {sys.executable} "$@"\n', encoding="ascii")
+    measured = shlex.join([*map(str, MEASURE), str(report), sys.executable])
+    python.write_text(f'#!/bin/sh\nexec {measured} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     tasks = [
         {"sqlite_backup": {"database": database}},

@@ -361,7 +361,13 @@ def test_interrupted_restore_is_unhealthy(judge, make_target, database):
     assert judge(_entry(1), target=target)["interrupted"]["status"] == "ok"
     with open(journal.path_for(database), "w", encoding="ascii") as file:
         json.dump(
-            {"phase": journal.BEGUN, "strategy": "in_place", "backup": "app_20261122_020000.db", "started_at": "2026-11-22T03:00:00Z"}, file
+            {
+                "phase": journal.BEGUN,
+                "strategy": "in_place",
+                "backup": "app_20261122_020000.db",
+                "started_at": "2026-11-22T03:00:00Z",
+            },
+            file,
         )
         file.write("\n")
     row = judge(_entry(1), target=target)["interrupted"]

@@ -126,7 +126,7 @@ def test_assertions_and_level_are_those_of_the_settings(make, check):
     path = make()
     error, rows = check(assertions=[{"sql": "SELECT count(*) FROM t", "expect": 5}])
     assert isinstance(error, errors.BackupInvalid) and rows[os.path.basename(path)]["status"] == "failed"
-    # Neither is a verdict on the backup, and neither is recorded: the assertion may be wrong, and none looks at nothing.
+    # Neither is a verdict on the backup, so neither is recorded: the assertion may be wrong, none looks at nothing.
     result, rows = check(verify="none")
     assert rows[os.path.basename(path)]["status"] == "none" and result["changed"] is False
     assert catalog.read_entry(path).verified
