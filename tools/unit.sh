@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The engine's tests on every Python from 3.9 to 3.14 that the machine has, each in an environment of its own.
+# The sweeps over every call of an operation run on the oldest and the newest: what they look for is not in a release.
 #   unit.sh TESTS...
 # As many run at a time as there are cores; what each says goes to build/unit/pyVERSION.log and
 # is shown when it has ended.
@@ -7,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 test_with() {
-    local python=$1 lock=requirements-test.txt release environment stamp log status=0
+    local python=$1 lock=requirements-test.txt release environment stamp log temporary status=0
     shift
     release=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     environment=".venv/py$release"
@@ -20,7 +21,14 @@ test_with() {
     log="build/unit/py$release.log"
     mkdir -p build/unit
     echo "== Python $release: $*" >"$log"
-    "$environment/bin/python" -m pytest "$@" >>"$log" 2>&1 </dev/null || status=$?
+    case "$SWEEPERS" in
+    *"[$python]"*) set -- "$@" -m "sweep or not sweep" ;;
+    *) set -- "$@" -m "not sweep" ;;
+    esac
+    # A directory of its own: pytest's shared one is closed to other users again whenever another run begins.
+    temporary=$(mktemp -d)
+    "$environment/bin/python" -m pytest --basetemp="$temporary/tests" "$@" >>"$log" 2>&1 </dev/null || status=$?
+    rm -rf "$temporary"
     cat "$log"
     return "$status"
 }
@@ -36,4 +44,6 @@ if [ -z "$pythons" ]; then
     echo "No Python from 3.9 to 3.14 with venv and sqlite3 was found: on Debian, install python3-venv" >&2
     exit 1
 fi
+SWEEPERS="[$(head -n 1 <<<"$pythons")][$(tail -n 1 <<<"$pythons")]"
+export SWEEPERS
 xargs -d '\n' -P "$(nproc)" -I '{}' tools/unit.sh --with '{}' "$@" <<<"$pythons"

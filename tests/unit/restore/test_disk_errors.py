@@ -10,6 +10,9 @@ import killing
 import pytest
 import scenes
 
+# Every call of every scene, each in processes of its own: on the oldest and the newest Python (tools/unit.sh).
+pytestmark = pytest.mark.sweep
+
 # What an error of the disk may be called.
 CODES = ("no_space", "io_error", "restore_failed", "rolled_back")
 

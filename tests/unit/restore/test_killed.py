@@ -12,6 +12,9 @@ import pytest
 import scenes
 from engine import errors
 
+# Every call of every scene, each in processes of its own: on the oldest and the newest Python (tools/unit.sh).
+pytestmark = pytest.mark.sweep
+
 IDS = [kind.__name__ for kind in scenes.ALL]
 
 
