@@ -181,14 +181,15 @@ def answers(tree):
 
 
 def swallowed(tree):
-    """Broad handlers that let nobody know: no raise in them."""
+    """Broad handlers that let nobody know: no raise in them, and the error is not kept to be raised later."""
     wrong = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler) and (
             node.type is None or dotted(node.type) in ("Exception", "BaseException")
         ):
             raises = any(isinstance(part, ast.Raise) for part in ast.walk(node))
-            if not raises:
+            keeps = any(isinstance(part, ast.Assign) and dotted(part.value) == node.name for part in ast.walk(node))
+            if not raises and not keeps:
                 wrong.append(f"line {node.lineno}: catches everything and raises nothing")
     return wrong
 

@@ -258,7 +258,6 @@ def test_sigterm_is_heard_within_a_check_without_a_terminal(place):
         "class Stop(BaseException): pass\n"
         "def stop(*_): raise Stop\n"
         "signal.signal(signal.SIGTERM, stop)\n"
-        "real = verify._integrity\n"
         "def slow(connection, findings):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    connection.execute(sys.argv[2])\n"
