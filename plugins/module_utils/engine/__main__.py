@@ -91,7 +91,13 @@ def _pair(text, what):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors go to standard error with status 2, as argparse has it; with --json also as an object."""
+    """Usage errors go to standard error with status 2, as argparse has it; with --json also as an object.
+
+    Examples stay on one line, to be copied.
+    """
+
+    def __init__(self, **options):
+        super().__init__(**options, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def error(self, message):
         if "--json" in sys.argv:
