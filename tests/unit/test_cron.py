@@ -62,9 +62,10 @@ def test_previous_is_the_last_firing_at_or_before(expression, moment, expected):
     assert _previous(expression, moment) == expected
 
 
-@pytest.mark.parametrize("expression", ["0 0 31 2 *", "0 0 30 feb *", "0 0 31 4,6,9,11 *"])
-def test_day_that_never_comes_has_no_previous(expression):
-    assert cron.parse(expression).previous(MOMENT) is None
+@pytest.mark.parametrize("expression", ["0 0 31 2 *", "0 0 30 feb *", "0 0 31 4,6,9,11 *", "0 0 30 2 */2"])
+def test_day_that_never_comes_is_refused(expression):
+    with pytest.raises(errors.ConfigError, match="a day that never comes"):
+        cron.parse(expression)
 
 
 def test_leap_day_on_a_weekday_is_found_within_its_forty_years():
@@ -128,7 +129,10 @@ def test_previous_agrees_with_looking_at_every_minute(seed):
             expected = minute
             break
         minute -= datetime.timedelta(minutes=1)
-    found = cron.parse(" ".join(fields)).previous(moment)
+    try:
+        found = cron.parse(" ".join(fields)).previous(moment)
+    except errors.ConfigError:
+        found = None
     if expected is None:
         assert found is None or found < moment - datetime.timedelta(days=days - 1), fields
     else:
@@ -167,10 +171,89 @@ def test_previous_is_never_in_the_future_when_the_clocks_change(zone, day, expre
     for _step in range(4 * 60):
         found = schedule.previous(moment)
         assert found <= moment
-        assert moment - found <= datetime.timedelta(hours=26)
+        # What the change skips does not fire that night, as with systemd's timers.
+        assert moment - found <= datetime.timedelta(hours=50 if day == "2026-03-29" else 26)
         assert last is None or found >= last
         last = found
         moment += datetime.timedelta(minutes=1)
+
+
+# --- the next firing and the longest interval ------------------------------------------------------------------------
+
+
+def _walk(expression, start, count, zone=None):
+    schedule = cron.parse(expression, zone)
+    moment = datetime.datetime.fromisoformat(start + "+00:00")
+    for _step in range(count):
+        moment = schedule.next(moment)
+        yield _utc(moment)
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "start", "expected"),
+    [
+        ("0 2 * * *", "UTC", "2026-11-22T02:00", ["2026-11-23T02:00", "2026-11-24T02:00"]),
+        ("0 2 * * *", "UTC", "2026-11-22T01:59:59", ["2026-11-22T02:00"]),
+        ("0 2 * * *", "Asia/Kolkata", "2026-11-22T00:00", ["2026-11-22T20:30"]),
+        ("0 0 29 2 *", "UTC", "2026-11-22T00:00", ["2028-02-29T00:00", "2032-02-29T00:00"]),
+        ("0 0 13 * 5", "UTC", "2026-11-10T00:00", ["2026-11-13T00:00", "2026-11-20T00:00"]),
+        # The clock goes forward: 02:30 does not exist on 29 March, and the hour after it comes at once.
+        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00", ["2026-03-30T00:30"]),
+        ("30 1-3 * * *", "Europe/Berlin", "2026-03-28T23:00", ["2026-03-29T00:30", "2026-03-29T01:30"]),
+        # It goes back: 02:30 comes twice and fires the first time, unless the second is what comes next.
+        ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00", ["2026-10-25T00:30", "2026-10-26T01:30"]),
+        ("0,30 * * * *", "Europe/Berlin", "2026-10-25T00:00", ["2026-10-25T00:30", "2026-10-25T02:00"]),
+        ("0,30 * * * *", "Europe/Berlin", "2026-10-25T01:05", ["2026-10-25T01:30", "2026-10-25T02:00"]),
+        # Half an hour of daylight saving.
+        ("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00", ["2026-10-04T15:15"]),
+    ],
+)
+def test_next_is_the_first_firing_after(expression, zone, start, expected):
+    assert list(_walk(expression, start, len(expected), zone)) == expected
+
+
+def test_hosts_own_zone_is_taken_where_none_is_named(zone):
+    zone(BERLIN)
+    assert list(_walk("30 2 * * *", "2026-03-28T12:00", 1)) == ["2026-03-30T00:30"]
+    assert list(_walk("30 2 * * *", "2026-10-24T12:00", 2)) == ["2026-10-25T00:30", "2026-10-26T01:30"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_previous_of_the_next_is_the_next(seed):
+    generator = random.Random(seed)
+    fields = [_random_field(generator, *bounds) for bounds in ((0, 59), (0, 23), (1, 28), (1, 12), (0, 7))]
+    schedule = cron.parse(" ".join(fields), "Europe/Berlin")
+    moment = MOMENT
+    for _step in range(20):
+        following = schedule.next(moment)
+        assert following > moment
+        assert schedule.previous(following) == following
+        assert schedule.previous(following - datetime.timedelta(seconds=1)) <= moment or moment == MOMENT
+        moment = following
+
+
+@pytest.mark.parametrize(
+    ("expression", "seconds"),
+    [
+        ("* * * * *", 60),
+        ("*/15 * * * *", 900),
+        ("0 2 * * *", 86400),
+        ("0 2,8 * * *", 18 * 3600),
+        ("0 2 * * 1-5", 3 * 86400),
+        ("0 2 1 * *", 31 * 86400),
+        ("0 2 1 1 *", 365 * 86400),
+        ("0 0 29 2 *", 1461 * 86400),
+    ],
+)
+def test_longest_interval_is_the_widest_gap_between_two_firings(expression, seconds):
+    assert cron.parse(expression, "UTC").longest_interval(MOMENT) == seconds
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "a\nb", "x" * 5000])
+def test_unknown_time_zone_is_refused(zone):
+    with pytest.raises(errors.ConfigError, match="is not known here") as caught:
+        cron.parse("0 2 * * *", zone)
+    assert "\n" not in caught.value.message
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

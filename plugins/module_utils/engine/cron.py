@@ -1,15 +1,18 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Cron expressions of five fields: when should the last backup have begun?
+"""Cron expressions of five fields: when does a backup begin, when should the last one have begun?
 
 The semantics are those of crontab(5): when both day fields are restricted, a day that matches either fires.
-Times are the host's local wall clock, as cron's are.
+Times are the wall clock of a time zone, the host's own unless one is named. Where the clock is changed they follow
+systemd's timers, because these fire on most hosts (measured with systemd 252 and ``systemd-analyze calendar``): a time
+that is skipped does not fire that day, and one that comes twice fires the first time. Cron itself would run a skipped
+job right after the change.
 """
 
 from __future__ import annotations
 
 import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import errors
 
@@ -31,7 +34,9 @@ _FIELDS: tuple = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 7, _DAYS),
 )
-# 29 February on a given weekday comes back within 40 years; a day that never comes is refused.
+_LONGEST_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_DAY = 86400
+# 29 February on a given weekday comes back within 40 years.
 _DAYS_TO_LOOK = 366 * 41
 
 
@@ -42,6 +47,7 @@ class Cron(NamedTuple):
     months: frozenset
     weekdays: frozenset
     either_day: bool
+    zone: Any = None
 
     def fires_on(self, date):
         if date.month not in self.months:
@@ -51,25 +57,73 @@ class Cron(NamedTuple):
         return (by_month or by_week) if self.either_day else (by_month and by_week)
 
     def previous(self, moment):
-        """The last firing at or before an aware moment, as an aware local time; None if it never fires."""
-        date = moment.astimezone().date()
+        """The last firing at or before an aware moment, as an aware time of the zone; None before the year 2."""
+        date = moment.astimezone(self.zone).date()
         for _day in range(_DAYS_TO_LOOK):
             if self.fires_on(date):
                 for hour in reversed(self.hours):
                     for minute in reversed(self.minutes):
-                        # An hour that comes twice when summer time ends fires the first time.
-                        wall = datetime.datetime(date.year, date.month, date.day, hour, minute)  # noqa: DTZ001
-                        firing = wall.astimezone()
-                        if firing <= moment:
+                        firing = self._at(date, hour, minute)
+                        if firing is not None and firing <= moment:
                             return firing
-            if date == datetime.date.min:
+            if date.year < 2:
                 break
             date -= datetime.timedelta(days=1)
         return None
 
+    def next(self, moment):
+        """The first firing after an aware moment, as an aware time of the zone; None after the year 9998."""
+        wall = moment.astimezone(self.zone).replace(tzinfo=None, fold=0)
+        date = wall.date()
+        for _day in range(_DAYS_TO_LOOK):
+            if self.fires_on(date):
+                for hour in self.hours:
+                    for minute in self.minutes:
+                        if datetime.datetime(date.year, date.month, date.day, hour, minute) > wall:  # noqa: DTZ001
+                            firing = self._at(date, hour, minute, moment)
+                            if firing is not None:
+                                return firing
+            if date.year > 9998:
+                break
+            date += datetime.timedelta(days=1)
+        return None
 
-def parse(expression):
-    """A Cron from the five fields or a macro such as ``@daily``. Raises ConfigError that names the field."""
+    def _at(self, date, hour, minute, after=None):
+        """The wall clock's time as a moment; None where the clock skips it, or it is not after ``after``."""
+        wall = datetime.datetime(date.year, date.month, date.day, hour, minute)  # noqa: DTZ001
+        for fold in (0, 1):
+            there = wall.replace(fold=fold, tzinfo=self.zone) if self.zone else wall.replace(fold=fold).astimezone()
+            if there.astimezone(datetime.timezone.utc).astimezone(self.zone).replace(tzinfo=None, fold=0) != wall:
+                return None
+            if after is None or there > after:
+                return there
+        return None
+
+    def longest_interval(self, moment):
+        """Seconds of wall clock between two firings, where they are farthest apart in the year after the moment (or
+        until the second firing, when that is later). A change of the clock can make it an hour more, and a skipped
+        firing twice as long.
+        """
+        times = [hour * 3600 + minute * 60 for hour in self.hours for minute in self.minutes]
+        longest = max((later - earlier for earlier, later in zip(times, times[1:])), default=0)
+        date = moment.astimezone(self.zone).date()
+        before, seen = None, 0
+        for day in range(_DAYS_TO_LOOK):
+            if self.fires_on(date):
+                if before is not None:
+                    longest = max(longest, (day - before) * _DAY - (times[-1] - times[0]))
+                before, seen = day, seen + 1
+            if (day > 366 and seen > 1) or date.year > 9998:
+                break
+            date += datetime.timedelta(days=1)
+        return longest
+
+
+def parse(expression, zone=None):
+    """A Cron from the five fields or a macro such as ``@daily``, in a time zone (an IANA name; None: the host's own).
+
+    Raises ConfigError that names the field or the zone, also for a day that never comes, such as 30 February.
+    """
     text = _MACROS.get(expression.strip().lower(), expression)
     fields = text.split()
     if len(fields) != 5:
@@ -77,9 +131,24 @@ def parse(expression):
     values = [_field(expression, text, *field) for text, field in zip((field.lower() for field in fields), _FIELDS)]
     weekdays = frozenset(day % 7 for day in values[4])
     either = not fields[2].startswith("*") and not fields[4].startswith("*")
-    return Cron(
-        tuple(sorted(values[0])), tuple(sorted(values[1])), frozenset(values[2]), frozenset(values[3]), weekdays, either
-    )
+    if not either and all(_LONGEST_MONTHS.get(month, 31) < min(values[2]) for month in values[3]):
+        raise _invalid(expression, "it names a day that never comes")
+    days, months = frozenset(values[2]), frozenset(values[3])
+    return Cron(tuple(sorted(values[0])), tuple(sorted(values[1])), days, months, weekdays, either, _zone(zone))
+
+
+def _zone(name):
+    if not name:
+        return None
+    import zoneinfo
+
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise errors.ConfigError(
+            f"the time zone '{errors.show(name)}' is not known here",
+            hint="Give an IANA name such as Europe/Berlin; a host without time zones needs the package tzdata.",
+        ) from error
 
 
 def _field(expression, text, label, low, high, names):
