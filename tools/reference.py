@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write the reference documents from the code: docs/ERRORS.md and docs/COMMANDS.md. tests/docs compares them.
+"""Write the reference documents from the code: docs/ERRORS.md, docs/COMMANDS.md, the tables of the roles' README.md.
+
+tests/docs compares them.
 
 The layout of argparse's help differs between Python releases, so the commands are written from the parser's data.
 """
@@ -9,14 +11,15 @@ The layout of argparse's help differs between Python releases, so the commands a
 from __future__ import annotations
 
 import argparse
+import functools
 import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
 
-from engine import __main__ as command_line  # noqa: E402
-from engine import errors  # noqa: E402
+from engine import __main__ as program  # noqa: E402
+from engine import arguments, errors  # noqa: E402
 
 MADE = "<!-- made by tools/reference.py: change the code, then run make reference -->\n"
 
@@ -40,7 +43,7 @@ def error_page():
 
 def command_page():
     """Every command with its arguments, flags and example."""
-    lines = ["# The command line", "", MADE, (command_line.__doc__ or "").strip(), ""]
+    lines = ["# The command line", "", MADE, (program.__doc__ or "").strip(), ""]
     for name, command in commands().items():
         lines += [f"## {name}", "", str(command.description), "", "```text", example(command), "```", ""]
         lines += ["| | |", "| --- | --- |"]
@@ -51,7 +54,7 @@ def command_page():
 
 def commands():
     """{name: parser} of all commands."""
-    top = command_line.parser()
+    top = arguments.parser()
     groups = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(groups[0].choices)
 
@@ -69,7 +72,56 @@ def row(action):
     return f"| {shown} | {(action.help or '').replace('%%', '%')} |"
 
 
-PAGES = {"docs/ERRORS.md": error_page, "docs/COMMANDS.md": command_page}
+TABLE = "<!-- made by tools/reference.py from meta/argument_specs.yml: change that, then run make reference -->"
+
+
+def role_page(role):
+    """The role's README.md: what stands above the mark is written by hand, the table of variables below is made."""
+    import yaml
+
+    place = ROOT / "roles" / role
+    specs = yaml.safe_load((place / "meta" / "argument_specs.yml").read_text("utf-8"))["argument_specs"]
+    text = (place / "README.md").read_text("utf-8").partition(TABLE)[0].rstrip()
+    lines = [text, "", TABLE]
+    for entry, spec in specs.items():
+        if not spec.get("options"):
+            continue
+        lines += ["", *([f"`tasks_from: {entry}`", ""] if entry != "main" else [])]
+        lines += ["| variable | default | meaning |", "| --- | --- | --- |"]
+        lines += [option_row(name, option) for name, option in spec["options"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def option_row(name, option):
+    default = "required" if option.get("required") else option.get("default")
+    shown = default if default == "required" else "" if default in (None, "") else f"`{plain_value(default)}`"
+    said = option["description"]
+    text = " ".join(said if isinstance(said, list) else [said])
+    choices = f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}." if option.get("choices") else ""
+    return f"| `{name}` | {shown} | {plain(text)}{choices} |".replace("|  |", "| |")
+
+
+def plain_value(value):
+    import json
+
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.replace("|", "\\|")
+
+
+def plain(text):
+    """Ansible's markup as Markdown."""
+    import re
+
+    text = re.sub(r"\b[CVOI]\(([^)]*)\)", r"`\1`", text)
+    return re.sub(r"\bM\(([^)]*)\)", r"`\1`", text).replace("|", "\\|")
+
+
+ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+PAGES = {
+    "docs/ERRORS.md": error_page,
+    "docs/COMMANDS.md": command_page,
+    **{f"roles/{role}/README.md": functools.partial(role_page, role) for role in ROLES},
+}
 
 
 def main():

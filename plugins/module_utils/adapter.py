@@ -8,10 +8,13 @@ into ``fail_json``, and renders the diff.
 
 from __future__ import annotations
 
+import sys
+
 from ansible.module_utils.basic import AnsibleModule
 
 from .engine import errors, operations
 
+OLDEST_PYTHON = (3, 9)
 ASSERTIONS = {
     "type": "list",
     "elements": "dict",
@@ -32,6 +35,11 @@ def run(argument_spec, operation, *, checks=True, diff=None, **fixed):
     ``diff(result)`` gives (before, after) lines.
     """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
+    if sys.version_info < OLDEST_PYTHON:
+        found = sys.version.split()[0]
+        module.fail_json(
+            error_code="usage", msg=f"this host has Python {found}; 3.9 or newer is needed ({sys.executable})"
+        )
     arguments = {**module.params, **fixed, "caller": {"via": "ansible"}}
     if checks:
         arguments["check"] = module.check_mode
@@ -103,6 +111,22 @@ def restore_diff(result):
     before = f"{plan['database']}: {plan['live']}" + (f" ({plan['live_cause']})" if plan["live_cause"] else "")
     created = plan["backup_created_at"]
     return [before], [f"{plan['database']}: the content of {plan['backup']}, {created}, {plan['strategy']}"]
+
+
+def run_diff(result):
+    """The backups that come and those that go, of all databases."""
+    before, after = [], []
+    for row in result.get("databases", []):
+        before += row["removed"]
+        after += [row["backup"]["path"]] if row["backup"] else []
+    return before, after
+
+
+def install_diff(result):
+    """What is written, or taken away."""
+    if result.get("state") == "absent":
+        return result["changes"], []
+    return [], result.get("changes", [])
 
 
 def validate_diff(result):

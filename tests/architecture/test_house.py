@@ -16,8 +16,8 @@ import sys
 import house_rules
 import pytest
 import yaml
-from engine import __main__ as command_line
-from engine import config, errors
+from engine import arguments as command_line
+from engine import errors, settings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PLUGINS = ROOT / "plugins"
@@ -33,6 +33,8 @@ DISK_ALLOWED = {
     ("backing.py", "_content_now", "tempfile.TemporaryDirectory"): "check mode's scratch copy may lie anywhere",
     ("restore/rehearse.py", "_make_scratch", "tempfile.mkdtemp"): "a test of read-only media has its scratch elsewhere",
 }
+# Modules that know more than the adapter, and why.
+THICK_ALLOWED = {"plugins/modules/backup_engine.py": "it carries the command line along, to install it"}
 FUNCTION_LINES = 50
 FILE_LINES = 350
 MODULE_LINES = 60
@@ -66,6 +68,8 @@ EXIT_STATUS = {
     "io_error": 1,
     "audit_broken": 1,
     "unhealthy": 1,
+    "run_failed": 1,
+    "notification_failed": 1,
 }
 
 # command: (module, {option that it has no flag for: why})
@@ -83,6 +87,8 @@ COMMANDS = {
     "validate": ("backup_validate", {}),
     "retention": ("backup_retention", {}),
     "health": ("backup_health", {"fail_on": "the exit status tells the status"}),
+    "run": ("backup_run", {"config_path": "it is --config, as everywhere"}),
+    "discover": ("sqlite_discover", {}),
 }
 # Flags that are not the option with dashes, and why.
 OTHER_FLAGS = {
@@ -90,8 +96,13 @@ OTHER_FLAGS = {
     "annotations": ("--annotation", "one at a time"),
     "pre_backup": ("--no-pre-backup", "a flag can only switch it off"),
     "rollback": ("--no-rollback", "a flag can only switch it off"),
+    "names": ("--name", "one at a time"),
+    "parts": ("--only", "one at a time"),
+    "excludes": ("--exclude", "one at a time"),
 }
-WITHOUT_MODULE = {"statistics", "delete", "audit"}
+WITHOUT_MODULE = {"statistics", "delete", "audit", "scheduler", "metrics", "notify"}
+# Flags that say only how the answer looks.
+FORM = {"nagios"}
 
 
 def parse(path):
@@ -116,13 +127,21 @@ def test_engine_imports_the_standard_library_and_itself():
     assert by_file(ROOMS, house_rules.engine_imports) == {}
 
 
+def room_of(path):
+    """("restore", "plan") for restore/plan.py, ("restore",) for what stands in restore/__init__.py."""
+    parts = path.relative_to(ENGINE).with_suffix("").parts
+    return parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts
+
+
 def graph():
     """{room: rooms it imports}, at its top or inside a function."""
-    known = {path.relative_to(ENGINE).with_suffix("").parts for path in ROOMS}
+    known = {room_of(path) for path in ROOMS}
     edges = {}
     for path in ROOMS:
-        parts = path.relative_to(ENGINE).with_suffix("").parts
-        used = house_rules.rooms_used(parse(path), parts[:-1]) & known
+        parts = room_of(path)
+        package = path.relative_to(ENGINE).parts[:-1]
+        # A sibling is imported through the package, which is no arrow to the package's own door.
+        used = house_rules.rooms_used(parse(path), package) & known - {parts, package}
         edges[".".join(parts)] = {".".join(room) for room in used}
     return edges
 
@@ -132,10 +151,10 @@ def test_rooms_do_not_go_out_through_the_door():
     wrong = {
         room: house_rules.door_imports({tuple(other.split(".")) for other in used})
         for room, used in edges.items()
-        if room != "__main__"
+        if room != "__main__" and room.partition(".")[0] != "operations"
     }
     assert {room: lines for room, lines in wrong.items() if lines} == {}
-    assert "operations" in edges["__main__"]
+    assert any(other.partition(".")[0] == "operations" for other in edges["__main__"])
 
 
 def test_rooms_import_each_other_in_one_direction():
@@ -157,14 +176,14 @@ def test_adapter_reaches_the_engine_through_its_door():
 def test_adapter_alone_ends_a_module():
     others = [path for path in PLUGINS.rglob("*.py") if path != ADAPTER]
     assert by_file(others, house_rules.answers) == {}
-    assert len(house_rules.answers(parse(ADAPTER))) == 2
+    assert len(house_rules.answers(parse(ADAPTER))) == 3
 
 
 def test_files_alone_touches_the_disk():
     found = {
         (str(path.relative_to(ENGINE)), function, what)
         for path in ROOMS
-        if path.name != "files.py"
+        if path.name not in ("files.py", "ownership.py")
         for function, what in house_rules.disk_touched(parse(path))
     }
     assert found == set(DISK_ALLOWED)
@@ -199,7 +218,9 @@ def test_every_room_says_what_it_is():
 
 
 def test_modules_are_thin():
-    assert by_file(MODULE_FILES, lambda tree: house_rules.thick_module(tree, MODULE_LINES)) == {}
+    found = by_file(MODULE_FILES, lambda tree: house_rules.thick_module(tree, MODULE_LINES))
+    assert list(found) == list(THICK_ALLOWED)
+    assert [len(lines) for lines in found.values()] == [1]
 
 
 # --- specs, documentation, flags and configuration say the same ------------------------------------------------------
@@ -264,8 +285,8 @@ def test_examples_are_calls_that_the_spec_takes(path, specs):
 @pytest.mark.parametrize("name", MODULES)
 def test_documented_defaults_are_those_of_the_configuration(name, specs, documented):
     group = {"backup_retention": "retention", "backup_health": "health"}.get(name)
-    known = {key: value for key, value in config.DEFAULTS.items() if not isinstance(value, (dict, list))}
-    known = {**known, **(config.DEFAULTS[group] if group else {})}
+    known = {key: value for key, value in settings.DEFAULTS.items() if not isinstance(value, (dict, list))}
+    known = {**known, **(settings.DEFAULTS[group] if group else {})}
     assert house_rules.configured_defaults(documented[name]["options"], specs[name], known) == []
 
 
@@ -283,7 +304,8 @@ def commands():
     groups = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
     found = {}
     for name, command in groups[0].choices.items():
-        actions = [action for action in command._actions if action.dest not in ("help", "json", "config", "check")]
+        aside = {"help", "json", "config", "check", *FORM}
+        actions = [action for action in command._actions if action.dest not in aside]
         found[name] = {
             action.dest: (tuple(action.option_strings), action.choices, command.get_default(action.dest))
             for action in actions
@@ -353,6 +375,12 @@ def test_role_variables_carry_the_prefix():
     assert any(house_rules.names_defined(load(path)) for path in YAML_FILES)
 
 
+# Plays that go on without a host that cannot be reached: the play after it names that host, and fails it.
+FLEET_PLAYS = {f"playbooks/{name}.yml": ["/0: ignore_unreachable"] for name in ("backup", "health", "retention")}
+
+
 def test_playbooks_let_no_failure_pass():
     wrong = {short(path): house_rules.softened(load(path)) for path in YAML_FILES}
-    assert {path: lines for path, lines in wrong.items() if lines} == {}
+    assert {path: lines for path, lines in wrong.items() if lines} == FLEET_PLAYS
+    for path in FLEET_PLAYS:
+        assert "report" in str(load(ROOT / path)[1]), path

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from engine import __main__ as command_line
+from engine import arguments as command_line
 from engine import terminal
 
 COMMANDS = sorted(

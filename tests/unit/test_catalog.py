@@ -7,8 +7,7 @@ import os
 import pathlib
 
 import pytest
-from engine import catalog, clock, errors, files, health, manifest, retention
-from engine import config as config_room
+from engine import catalog, clock, errors, files, health, manifest, retention, settings
 
 NOW = clock.parse("2026-11-23T02:00:00Z")
 
@@ -342,7 +341,7 @@ def test_no_manifest_stops_listing_expiry_health_or_statistics(put_backup, make_
     for entry in entries:
         json.dumps(entry.view())
         entry.pinned(NOW)
-    retention.plan(entries, config_room.RETENTION, NOW)
+    retention.plan(entries, settings.RETENTION, NOW)
     health.judge(health.Facts(entries, make_target(), NOW))
     health.statistics(entries, [], "app")
     catalog.resolve("app_20261121_020000.db", str(backup_dir), "app")

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from engine import config, errors
+from engine import config, errors, settings
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_layers_of_a_group_are_merged_key_by_key(write):
         "databases": [{"path": "/srv/app.db", "retention": {"keep_weekly": 13}}],
     }
     retention = _target(write(document), {}, **{"retention.min_keep": 14}).settings["retention"]
-    assert retention == {**config.RETENTION, "keep_days": 11, "max_files": 12, "keep_weekly": 13, "min_keep": 14}
+    assert retention == {**settings.RETENTION, "keep_days": 11, "max_files": 12, "keep_weekly": 13, "min_keep": 14}
 
 
 def test_what_the_call_leaves_open_is_no_value():
@@ -120,11 +120,11 @@ def test_what_the_call_leaves_open_is_no_value():
 
 
 def test_defaults_are_never_changed_by_a_call(write):
-    before = json.dumps(config.DEFAULTS, sort_keys=True)
+    before = json.dumps(settings.DEFAULTS, sort_keys=True)
     _target(
         write({"databases": [{"path": "/srv/app.db", "retention": {"keep_days": 1}}]}), **{"retention.max_files": 1}
     )
-    assert json.dumps(config.DEFAULTS, sort_keys=True) == before
+    assert json.dumps(settings.DEFAULTS, sort_keys=True) == before
 
 
 # --- the application's own block -------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ BAD = {
     "application-cleanup": ({"Backup": {"AutoCleanup": "yes"}}, "'auto_cleanup' is of the wrong type"),
     "application-directory": ({"Backup": {"BackupDirectory": 5}}, "'backup_dir' is of the wrong type"),
     "twice": ({"databases": [DATABASE, {"path": "/other/app.db"}]}, "'app' is used twice"),
-    "audit-log-number": ({"audit_log": 5}, "'audit_log' is of the wrong type"),
+    "audit-log-number": ({"audit_log": 5}, "'audit_log' is no absolute path"),
 }
 
 
@@ -224,7 +224,7 @@ def test_environment_variable_that_is_no_number_is_named(variable, text):
 def test_empty_environment_variables_say_nothing(write):
     environment = dict.fromkeys([*_ENVIRONMENT.values(), "BACKUP_DATABASE", "DIGITALME_BACKUP_CONFIG"], "")
     target = _target(None, environment, database="/srv/app.db")
-    assert target.settings["retention"] == config.RETENTION and target.backup_dir == config.BACKUP_ROOT + "/app"
+    assert target.settings["retention"] == settings.RETENTION and target.backup_dir == config.BACKUP_ROOT + "/app"
 
 
 # --- where it is read from -------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_empty_environment_variables_say_nothing(write):
 def test_host_without_configuration_has_the_defaults():
     loaded = config.load(None, {})
     assert (loaded.path, loaded.databases, loaded.audit_log, loaded.warnings) == (None, (), None, ())
-    assert loaded.defaults == config.DEFAULTS
+    assert loaded.defaults == settings.DEFAULTS
 
 
 def test_file_that_was_asked_for_must_be_there(tmp_path):

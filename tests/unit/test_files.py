@@ -261,24 +261,6 @@ def test_disk_use_is_what_df_says(tmp_path):
     assert 0 < used <= total
 
 
-def test_copy_ownership_gives_mode_owner_and_attributes(tmp_path, path):
-    files.write_new(path, b"x")
-    files.write_new(path + "2", b"y")
-    if os.geteuid() == 0:
-        os.chown(path, 1234, 2345)
-    os.chmod(path, 0o640)
-    try:
-        os.setxattr(path, "user.origin", b"here")
-        attributes = {"user.origin": b"here"}
-    except OSError:  # tmpfs of older kernels has none
-        attributes = {}
-    files.copy_ownership(path, path + "2")
-    wanted, got = os.stat(path), os.stat(path + "2")
-    assert (got.st_uid, got.st_gid, got.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
-    for name, value in attributes.items():
-        assert os.getxattr(path + "2", name) == value
-
-
 def test_is_mount_point_is_false_for_an_ordinary_file(path):
     files.create_new(path)
     assert files.is_mount_point(path) is False

@@ -9,11 +9,11 @@ import os
 import random
 
 import pytest
-from engine import catalog, clock, config, errors, manifest, retention
+from engine import catalog, clock, errors, manifest, retention, settings
 
 NOW = clock.parse("2026-11-22T12:00:00Z")
 DAY = datetime.timedelta(days=1)
-OPEN = {**config.RETENTION, "max_remove_percent": 100, "max_age": 0}
+OPEN = {**settings.RETENTION, "max_remove_percent": 100, "max_age": 0}
 # A policy in which only the rule under test keeps anything, beside the newest.
 BARE = {**OPEN, "keep_days": 0, "max_files": 0}
 
@@ -322,12 +322,12 @@ def test_brake_does_not_mind_pre_restore_backups():
 )
 def test_policy_that_cannot_be_meant_is_refused(changes, named):
     with pytest.raises(errors.UsageError) as caught:
-        _plan([], {**config.RETENTION, **changes})
+        _plan([], {**settings.RETENTION, **changes})
     assert named in caught.value.message
 
 
 def test_built_in_policy_is_a_good_one():
-    retention.check_policy(config.RETENTION)
+    retention.check_policy(settings.RETENTION)
 
 
 # --- against the model -----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 """The host's configuration file, the environment variables that override it, and what holds when neither says.
 
 Precedence: the call's own values, then the environment, then the database's entry, then ``defaults``, then the
-application's ``Backup`` block, then `DEFAULTS`.
+application's ``Backup`` block, then `settings.DEFAULTS`.
 """
 
 from __future__ import annotations
@@ -13,69 +13,25 @@ import os
 from typing import NamedTuple
 
 from . import catalog, errors, files
+from . import settings as room
 
 PATH = "/etc/digitalme-backup/config.json"
 AUDIT_LOG = "/var/log/digitalme-backup/audit.jsonl"
 BACKUP_ROOT = "/var/backups/digitalme"
-
-RETENTION = {
-    "keep_days": 7,
-    "max_files": 30,
-    "keep_last": 0,
-    "keep_hourly": 0,
-    "keep_daily": 0,
-    "keep_weekly": 0,
-    "keep_monthly": 0,
-    "keep_yearly": 0,
-    "min_keep": 1,
-    "max_age": 172800,
-    "max_remove_percent": 50,
-}
-HEALTH = {
-    "max_age": 93600,
-    "max_verified_age": 93600,
-    "max_restore_test_age": 2678400,
-    "min_backups": 1,
-    "max_shrink_percent": 50,
-}
-DEFAULTS: dict = {
-    "schedule": None,
-    "method": "auto",
-    "verify": "full",
-    "compression": "none",
-    "assertions": [],
-    "busy_timeout": 30.0,
-    "disk_limit_percent": 80,
-    "pre_restore_keep_days": 30,
-    "auto_cleanup": True,
-    "retention": RETENTION,
-    "health": HEALTH,
-}
-_GROUPS = ("retention", "health")
-_OWN_KEYS = {"name", "path", "backup_dir"}
-_TYPES = {
-    "schedule": (str, type(None)),
-    "method": (str,),
-    "verify": (str,),
-    "compression": (str,),
-    "assertions": (list,),
-    "busy_timeout": (int, float),
-    "disk_limit_percent": (int, float),
-    "pre_restore_keep_days": (int, float),
-    "auto_cleanup": (bool,),
-    "backup_dir": (str,),
-    "name": (str,),
-    "path": (str,),
-}
+NOTIFICATIONS = "notifications.json"
 
 
 class Config(NamedTuple):
-    """``databases`` are the entries as given, ``defaults`` the settings below them, ``path`` the file or None."""
+    """``databases`` are the entries as given, ``defaults`` the settings below them, ``path`` the file or None.
+
+    ``metrics_dir`` is the node exporter's directory of text files, or None.
+    """
 
     path: str | None
     databases: tuple
     defaults: dict
     audit_log: str | None
+    metrics_dir: str | None
     warnings: tuple
 
 
@@ -103,8 +59,7 @@ def load(path=None, environment=None):
     Raises ConfigError that names the file and the key.
     """
     environment = os.environ if environment is None else environment
-    asked = path or environment.get("DIGITALME_BACKUP_CONFIG")
-    where = asked or PATH
+    asked, where = _place(path, environment)
     warnings = []
     try:
         with open(where, "rb") as source:
@@ -120,15 +75,42 @@ def load(path=None, environment=None):
         where, document = None, {}
     except OSError as error:
         raise errors.from_os_error(error, where) from error
-    defaults = _layer(DEFAULTS, _application_block(document, where), where)
-    defaults = _layer(defaults, _object(document, "defaults", where), where)
-    defaults = _layer(defaults, _from_environment(environment), "environment")
+    defaults = room.layer(room.DEFAULTS, room.application_block(_object(document, "Backup", where)), where)
+    defaults = room.layer(defaults, _object(document, "defaults", where), where)
+    defaults = room.layer(defaults, room.from_environment(environment), "environment")
     entries = tuple(_entry(entry, where) for entry in _list(document, "databases", where))
     _refuse_twice(entries, where)
-    audit_log = document.get("audit_log") or (AUDIT_LOG if where == PATH else None)
-    if not isinstance(audit_log, (str, type(None))):
-        raise errors.ConfigError("'audit_log' is of the wrong type", path=where)
-    return Config(where, entries, defaults, audit_log, tuple(warnings))
+    if not entries and environment.get("BACKUP_DATABASE"):
+        entries = (_entry({"path": environment["BACKUP_DATABASE"]}, "environment"),)
+    audit_log = _place_of(document, "audit_log", where) or (AUDIT_LOG if where == PATH else None)
+    return Config(where, entries, defaults, audit_log, _place_of(document, "metrics_dir", where), tuple(warnings))
+
+
+def _place(path, environment):
+    """(the configuration file that was asked for or None, the one to read)."""
+    asked = path or environment.get("DIGITALME_BACKUP_CONFIG")
+    return asked, asked or PATH
+
+
+def audit_log_without(path=None, environment=None):
+    """Where a refusal is recorded when the configuration cannot be read: the host's log, if it is the host's file."""
+    _asked, where = _place(path, os.environ if environment is None else environment)
+    return AUDIT_LOG if where == PATH and os.path.exists(AUDIT_LOG) else None
+
+
+def notifications_path(path=None, environment=None):
+    """Where the notifications are configured: a file of its own beside the configuration, so that a configuration that
+    cannot be read is still told of.
+    """
+    _asked, where = _place(path, os.environ if environment is None else environment)
+    return os.path.join(os.path.dirname(where), NOTIFICATIONS)
+
+
+def _place_of(document, key, where):
+    value = document.get(key)
+    if value is not None and not (isinstance(value, str) and os.path.isabs(value)):
+        raise errors.ConfigError(f"'{key}' is no absolute path", path=where)
+    return value
 
 
 def _decode(raw, where):
@@ -159,44 +141,10 @@ def _list(document, key, where):
     return value
 
 
-def _application_block(document, where):
-    """The application's own words for the same things."""
-    block = _object(document, "Backup", where)
-    settings: dict = {"retention": {}}
-    if "BackupSchedule" in block:
-        settings["schedule"] = block["BackupSchedule"]
-    if block.get("AutoBackup") is False:
-        settings["schedule"] = None
-    if "AutoCleanup" in block:
-        settings["auto_cleanup"] = block["AutoCleanup"]
-    if "BackupDirectory" in block:
-        settings["backup_dir"] = block["BackupDirectory"]
-    for theirs, ours in (("RetentionDays", "keep_days"), ("MaxBackups", "max_files")):
-        if theirs in block:
-            settings["retention"][ours] = block[theirs]
-    return settings
-
-
-def _from_environment(environment):
-    settings: dict = {"retention": {}}
-    if environment.get("BACKUP_SCHEDULE"):
-        settings["schedule"] = environment["BACKUP_SCHEDULE"]
-    if environment.get("BACKUP_DIRECTORY"):
-        settings["backup_dir"] = environment["BACKUP_DIRECTORY"]
-    for variable, ours in (("BACKUP_RETENTION_DAYS", "keep_days"), ("BACKUP_MAX_FILES", "max_files")):
-        text = environment.get(variable)
-        if text:
-            try:
-                settings["retention"][ours] = int(text)
-            except ValueError:
-                raise errors.ConfigError(f"the environment variable {variable} is no whole number: '{text}'") from None
-    return settings
-
-
 def _entry(entry, where):
     if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
         raise errors.ConfigError("each of 'databases' is an object with at least a 'path'", path=where)
-    _check_keys(entry, where)
+    room.check_keys(entry, where)
     entry = dict(entry)
     if "name" in entry:
         catalog.check_name(entry["name"])
@@ -211,31 +159,6 @@ def _refuse_twice(entries, where):
         if entry["name"] in seen:
             raise errors.ConfigError(f"the name '{entry['name']}' is used twice", path=where)
         seen.add(entry["name"])
-
-
-def _check_keys(settings, where):
-    for key, value in settings.items():
-        if key in _GROUPS:
-            if not isinstance(value, dict):
-                raise errors.ConfigError(f"'{key}' is not an object", path=where)
-            for inner, number in value.items():
-                if inner not in DEFAULTS[key]:
-                    raise errors.ConfigError(f"'{key}' has no setting '{inner}'", path=where)
-                if isinstance(number, bool) or not isinstance(number, (int, float)):
-                    raise errors.ConfigError(f"'{key}.{inner}' is not a number", path=where)
-        elif key not in _TYPES:
-            raise errors.ConfigError(f"there is no setting '{key}'", path=where)
-        elif not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and bool not in _TYPES[key]):
-            raise errors.ConfigError(f"'{key}' is of the wrong type", path=where)
-
-
-def _layer(below, above, where):
-    """``above`` over ``below``, group by group."""
-    _check_keys(above, where)
-    merged = {**below, **above}
-    for group in _GROUPS:
-        merged[group] = {**below[group], **above.get(group, {})}
-    return merged
 
 
 def target(config, *, database=None, backup_dir=None, name=None, environment=None, need_database=True, **options):
@@ -261,9 +184,9 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     if database is not None:
         database = files.resolve(database)
     name = name or entry.get("name") or _name_for(database, backup_dir)
-    settings = _layer(config.defaults, {k: v for k, v in entry.items() if k not in _OWN_KEYS}, config.path)
-    settings = _layer(settings, _from_environment(environment), "environment")
-    settings = _with_options(settings, options)
+    settings = room.layer(config.defaults, {k: v for k, v in entry.items() if k not in room.OWN_KEYS}, config.path)
+    settings = room.layer(settings, room.from_environment(environment), "environment")
+    settings = room.with_options(settings, options)
     directory = backup_dir or entry.get("backup_dir")
     directory = directory or config.defaults.get("backup_dir") or os.path.join(BACKUP_ROOT, name)
     directory = files.resolve(directory)
@@ -302,17 +225,3 @@ def _name_for(database, backup_dir):
         path=backup_dir,
         hint="Choose one with the option 'name'.",
     )
-
-
-def _with_options(settings, options):
-    """The call's own values on top; those of the retention and health groups find their group by themselves."""
-    settings = {**settings, "retention": dict(settings["retention"]), "health": dict(settings["health"])}
-    for key, value in options.items():
-        if value is None:
-            continue
-        group, _dot, inner = key.partition(".")
-        if inner:
-            settings[group][inner] = value
-        else:
-            settings[key] = value
-    return settings

@@ -201,6 +201,22 @@ class AuditBroken(BackupError):
     hint = "A past line was changed or removed: compare the log with its off-host copy."
 
 
+class RunFailed(BackupError):
+    """``exit_code`` is that of the first part that failed."""
+
+    error_code = "run_failed"
+    hint = "Each part that failed names its cause; the others were done."
+
+    def __init__(self, cause, *, exit_code=1, **details):
+        super().__init__(cause, **details)
+        self.exit_code = exit_code
+
+
+class NotificationFailed(BackupError):
+    error_code = "notification_failed"
+    hint = "Check the channel in notifications.json and that the host reaches it; the backups are not touched by this."
+
+
 class Unhealthy(BackupError):
     error_code = "unhealthy"
     hint = "Each check that is not ok names its cause."

@@ -46,7 +46,7 @@ def size(path):
 
 
 def make_directory(path, mode=0o700):
-    """Make the directory (and what is missing above it), durable; one that is there is left as it is."""
+    """Make the directory (and what is missing above it), durable and of that mode; one that is there stays as it is."""
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
@@ -58,6 +58,7 @@ def make_directory(path, mode=0o700):
         if not os.path.isdir(path):
             raise
         return
+    os.chmod(path, mode)  # What the caller's umask has taken away.
     sync_directory(parent)
 
 
@@ -100,6 +101,8 @@ def write_new(path, data, mode=0o600):
     """Create ``path`` with ``data``, durable. A failure half way leaves no file; a crash leaves a part of it."""
     descriptor = open_new(path, mode)
     try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, mode)  # What the caller's umask has taken away.
         write_all(descriptor, data)
         os.fsync(descriptor)
     except BaseException:
@@ -150,6 +153,14 @@ def publish(source, target):
     if exists(target):
         raise FileExistsError(17, "the name is taken", target)
     replace(source, target)
+
+
+def replace_link(destination, path):
+    """Make ``path`` a symbolic link, durable: at any instant it leads to the old place or the new one."""
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}{PARTIAL}")
+    remove(temporary)
+    os.symlink(destination, temporary)
+    replace(temporary, path)
 
 
 def rename(source, target):
@@ -284,51 +295,6 @@ def require_space(directory, needed, what):
         raise errors.NoSpace(
             f"{what} needs {needed} bytes and {free} are free", path=directory, needed_bytes=needed, free_bytes=free
         )
-
-
-def copy_ownership(reference, target):
-    """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of ``reference``."""
-    facts = os.stat(reference)
-    set_ownership(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
-    if not hasattr(os, "listxattr"):
-        return
-    descriptor = open_regular(target)
-    try:
-        for attribute in os.listxattr(reference):
-            _copy_attribute(reference, descriptor, attribute)
-    finally:
-        os.close(descriptor)
-
-
-def _copy_attribute(reference, descriptor, attribute):
-    try:
-        wanted = os.getxattr(reference, attribute)
-        if attribute not in os.listxattr(descriptor) or os.getxattr(descriptor, attribute) != wanted:
-            os.setxattr(descriptor, attribute, wanted)
-    except OSError as error:
-        # security.* of another label set or trusted.* need rights that an owner who may replace the file can lack.
-        if error.errno not in _ATTRIBUTE_REFUSED:
-            raise
-
-
-_ATTRIBUTE_REFUSED = (1, 13, 95)  # EPERM, EACCES, EOPNOTSUPP
-
-
-def set_ownership(target, uid, gid, mode):
-    """Owner, group and mode of a regular file, through its descriptor: in a directory of somebody else's the name
-    could be exchanged for a link in the meantime.
-    """
-    if not hasattr(os, "fchown"):
-        os.chmod(target, mode)
-        return
-    descriptor = open_regular(target)
-    try:
-        facts = os.fstat(descriptor)
-        if (facts.st_uid, facts.st_gid) != (uid, gid):
-            os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
-    finally:
-        os.close(descriptor)
 
 
 def is_mount_point(path):

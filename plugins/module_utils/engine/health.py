@@ -16,7 +16,7 @@ from . import audit, catalog, clock, cron, database, errors, files, lock
 from .restore import journal
 
 STATUSES = ("healthy", "degraded", "unhealthy")
-_WORST = {"ok": 0, "degraded": 1, "unhealthy": 2}
+WORST = {"ok": 0, "degraded": 1, "unhealthy": 2}
 # An operation that holds the lock for longer than this hangs.
 LOCK_SECONDS = 6 * 3600
 # How late a scheduled backup may be: it may start with a random delay, and takes its time.
@@ -53,7 +53,7 @@ def judge(facts):
 
 
 def status_of(checks):
-    return STATUSES[max(_WORST[check["status"]] for check in checks)]
+    return STATUSES[max(WORST[check["status"]] for check in checks)]
 
 
 def _check(name, status, message, value=None, limit=None):
@@ -201,12 +201,11 @@ def _schedule(facts):
     if not expression:
         return _check("schedule", "ok", "no schedule is configured", None, None)
     try:
-        due = cron.parse(expression).previous(clock.after(facts.now, -SCHEDULE_GRACE_SECONDS))
+        times = cron.parse(expression, facts.target.settings["timezone"])
     except errors.ConfigError as error:
         return _check("schedule", "degraded", error.message, expression, None)
     dated = [entry.created_at for entry in _regular(facts) if entry.created_at]
-    if due is None:
-        return _check("schedule", "degraded", f"the schedule '{expression}' never fires", expression, None)
+    due = times.previous(clock.after(facts.now, -SCHEDULE_GRACE_SECONDS))
     if not dated or max(dated) < due:
         return _check("schedule", "degraded", f"no backup since {clock.iso(due)}, when one was due", expression, None)
     return _check("schedule", "ok", f"a backup was made since {clock.iso(due)}", expression, None)

@@ -58,13 +58,22 @@ def _matches(entry, wanted, since, until):
     return when is not None and (since is None or when >= since) and (until is None or when <= until)
 
 
+def state(session, level="none"):
+    """(health.Facts, its checks, the audit log's records): what the name's state is told from."""
+    from . import health as judging
+
+    target = session.target
+    entries = catalog.scan(target.backup_dir, target.name)
+    facts = judging.Facts(entries, target, clock.now(), _looked_at(session, entries, level))
+    return facts, judging.judge(facts), _records(session)
+
+
 def health(session, level, fail_on):
     """Judge the backups of the name; with a level other than none the newest verified one is looked at again."""
     from . import health as judging
 
     target = session.target
-    entries = catalog.scan(target.backup_dir, target.name)
-    checks = judging.judge(judging.Facts(entries, target, clock.now(), _looked_at(session, entries, level)))
+    facts, checks, records = state(session, level)
     status = judging.status_of(checks)
     session.tell(status=status)
     found = {
@@ -72,7 +81,7 @@ def health(session, level, fail_on):
         "name": target.name,
         "status": status,
         "checks": checks,
-        "statistics": judging.statistics(entries, _records(session), target.name),
+        "statistics": judging.statistics(facts.entries, records, target.name),
     }
     if fail_on != "never" and judging.STATUSES.index(status) >= judging.STATUSES.index(fail_on):
         causes = "; ".join(check["message"] for check in checks if check["status"] != "ok")
@@ -103,9 +112,14 @@ def statistics(session):
 
 
 def _records(session):
-    """The audit log's records; a log that this user may not read must not keep the backups' state from being seen."""
+    """The audit log's records of this name's backups and runs: a log of many names need not fit into memory.
+
+    A log that this user may not read must not keep the backups' state from being seen.
+    """
+    name = session.target.name
     try:
-        return list(audit.read(session.target.audit_log))
+        records = audit.read(session.target.audit_log)
+        return [row for row in records if row.get("name") == name and row.get("operation") in ("backup", "run")]
     except OSError as error:
         session.warnings.append(f"the audit log cannot be read, so the runs are not counted: {error}")
         return []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which processes hold a file open? Read from /proc where there is one."""
+"""Which processes hold a file open, read from /proc where there is one; and programs that the engine starts."""
 
 from __future__ import annotations
 
@@ -67,6 +67,23 @@ def command(pid):
 def describe(found):
     """``pid 812 (python3), pid 977 (gunicorn)``."""
     return ", ".join(f"pid {row['pid']} ({row['command']})" for row in found)
+
+
+def run(words):
+    """Run a program to its end and return its completed process, with its output as text. Raises OSError."""
+    import subprocess
+
+    # There is no AnsibleModule here: the engine also runs without Ansible.
+    return subprocess.run(  # pylint: disable=ansible-bad-function
+        words, capture_output=True, text=True, check=False
+    )
+
+
+def start(words):
+    """Start a program that shares our standard streams; returns the running process."""
+    import subprocess
+
+    return subprocess.Popen(words)  # pylint: disable=ansible-bad-function,consider-using-with
 
 
 def alive(pid):

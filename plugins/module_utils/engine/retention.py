@@ -87,7 +87,7 @@ _BUCKETS = {
 def plan(entries, policy, now):
     """Decide for each entry of a catalog (newest first). Pure: reads no clock and no disk.
 
-    ``policy`` has the keys of `config.RETENTION`; ``now`` is an aware UTC time.
+    ``policy`` has the keys of `settings.RETENTION`; ``now`` is an aware UTC time.
     """
     check_policy(policy)
     verified = [entry for entry in entries if entry.verified and entry.kind == "regular"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from . import audit, catalog, clock, config, errors, files, lock, manifest
+from . import audit, catalog, clock, config, errors, files, lock, manifest, ownership
 from .restore import journal as journal_room
 
 # Where the audit line goes when its own place cannot be written: no operation is to leave no trace.
@@ -28,6 +28,7 @@ class Session:
         self.warnings: list = []
         self.recovered: dict | None = None
         self.target: config.Target = None  # type: ignore[assignment]
+        self.config: config.Config = None  # type: ignore[assignment]
 
     @property
     def settings(self):
@@ -54,7 +55,10 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
     cause: BaseException | None = None
     try:
         try:
-            loaded = config.load(call.pop("config_path", None))
+            path = call.pop("config_path", None)
+            session.note["audit_log"] = config.audit_log_without(path)
+            loaded = config.load(path)
+            session.config = loaded
             session.warnings.extend(loaded.warnings)
             session.note["audit_log"] = loaded.audit_log or _beside(call.get("backup_dir"))
             session.target = config.target(loaded, **call)
@@ -75,8 +79,19 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
     finally:
         if not silent:
             _record(session, call, outcome, cause, clock.monotonic() - started)
+            _give_back(session)
         if isinstance(cause, errors.BackupError) and session.warnings:
             cause.details.setdefault("warnings", session.warnings)
+
+
+def _give_back(session):
+    """What root made in somebody else's backup directory goes to him, whatever came of the operation."""
+    if session.target is None:
+        return
+    try:
+        ownership.give_back(session.target.backup_dir, catalog.STATE)
+    except OSError as error:
+        session.warnings.append(f"not all in {errors.show(session.target.backup_dir)} goes to its owner: {error}")
 
 
 def where(reference, backup_dir, name, config_path=None):
@@ -197,6 +212,8 @@ def exclusive(session, create=False):
     from . import store
 
     with lock.held(session.target.lock_path, session.operation, session.settings["busy_timeout"]):
+        # Now, so that the owner's own run finds a lock that it may wait for; and once more when all is done.
+        _give_back(session)
         left = store.clean(session.target)
         if left:
             session.warnings.append(

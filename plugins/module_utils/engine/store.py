@@ -27,7 +27,7 @@ LIKELY_RATIO = 20
 
 
 class Order(NamedTuple):
-    """What kind of backup is wanted; the settings of `config.DEFAULTS` that matter to making one."""
+    """What kind of backup is wanted; the settings of `settings.DEFAULTS` that matter to making one."""
 
     kind: str = "regular"
     trigger: str = "manual"

@@ -80,6 +80,8 @@ def failed(error, as_json, show):
         return
     if result.get("steps"):
         show_steps(result["steps"])
+    if error.error_code == "run_failed":
+        show_run(result)
     _warn(result)
     say(f"error ({error.error_code}): {error.message}")
 
@@ -162,3 +164,44 @@ def show_audit(result):
         put(f"{row.get('time', '-'):<25}{row.get('operation', '-'):<14}{row.get('outcome', '-'):<20}{who}")
     torn = f", {len(result['torn'])} torn" if result["torn"] else ""
     put(f"{errors.show(result['path'])}: {result['lines']} lines, the chain is whole{torn}")
+
+
+def show_nagios(result):
+    from . import nagios
+
+    put(nagios.line(result))
+
+
+def failed_nagios(error, name):
+    """One line also where nothing can be told."""
+    from . import nagios
+
+    put(nagios.unknown(name, error.message))
+
+
+def show_run(result):
+    for one in result["databases"]:
+        put(f"{errors.show(one['name'])}: {one['status']}")
+        for row in one["parts"]:
+            put(f"  {row['status']:<8}{row['part']:<11}{row['seconds']:>9.3f} s  {errors.show(row['detail'])}")
+
+
+def show_scheduler(result):
+    put(f"ended; {result['failed_runs']} runs failed")
+
+
+def show_metrics(result):
+    sys.stdout.write(result["text"])
+
+
+def show_notify(result):
+    for row in result["sent"]:
+        put(f"{row['status']:<8}{errors.show(row['channel'])} ({row['type']}), {row['seconds']:.2f} s")
+    put(f"{len(result['sent'])} channels told")
+
+
+def show_discover(result):
+    for row in result["databases"]:
+        state = "protected" if row["protected"] else "UNPROTECTED"
+        put(f"{state:<13}{size(row['size_bytes']):>12}  {errors.show(row['path'])}")
+    put(f"{len(result['databases'])} databases, {len(result['unprotected'])} unprotected")

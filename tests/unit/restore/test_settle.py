@@ -337,14 +337,14 @@ def test_reference_by_path_keeps_lock_and_pre_restore_backup_at_home(place, tmp_
 
 def test_staged_file_exchanged_for_a_link_gives_nothing_away(tmp_path):
     """Owner and mode are set through a descriptor that follows no link."""
-    from engine import files
+    from engine import ownership
 
     secret, staged = tmp_path / "secret", tmp_path / "staged"
     secret.write_text("secret")
     secret.chmod(0o600)
     staged.symlink_to(secret)
     with pytest.raises(OSError, match="symbolic|[Ll]ink|regular"):
-        files.set_ownership(str(staged), os.geteuid(), os.getegid(), 0o644)
+        ownership.set_on(str(staged), os.geteuid(), os.getegid(), 0o644)
     assert secret.stat().st_mode & 0o777 == 0o600
 
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 
-from .. import clock, database, errors, files, snapshot
+from .. import clock, database, errors, files, ownership, snapshot
 from . import journal as journal_room
 from . import plan as plan_room
 
@@ -86,7 +86,7 @@ def dress(staged, path, source):
     if source.get("journal_mode") == "wal":
         snapshot.set_wal_flag(staged, True)
     if files.exists(path):
-        files.copy_ownership(path, staged)
+        ownership.copy(path, staged)
     else:
         _dress_as_recorded(staged, path, source)
     files.sync(staged)
@@ -106,7 +106,7 @@ def _dress_as_recorded(staged, path, source):
         uid, gid = os.geteuid(), os.stat(staged).st_gid
     elif not isinstance(uid, int) or not isinstance(gid, int):
         uid, gid = facts.st_uid, facts.st_gid
-    files.set_ownership(staged, uid, gid, mode)
+    ownership.set_on(staged, uid, gid, mode)
 
 
 def replace(staged, path, live, log):
@@ -146,7 +146,7 @@ def _second_name(path, aside):
     except OSError:
         # A filesystem without hard links (FAT, some network ones): a copy serves as well.
         files.copy(path, aside)
-        files.copy_ownership(path, aside)
+        ownership.copy(path, aside)
         files.sync_directory(os.path.dirname(aside))
 
 

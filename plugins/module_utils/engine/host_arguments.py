@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The commands about the host as a whole."""
+
+from __future__ import annotations
+
+from . import flags
+
+
+def _run(commands):
+    text = "What a timer calls: backup, retention, health, metrics and notification of all configured databases."
+    command = flags.host_command(commands, "run", "run", "show_run", text, "run --name shop")
+    command.add_argument(
+        "--name",
+        dest="names",
+        action="append",
+        metavar="NAME",
+        help="only this one of those configured; may be repeated",
+    )
+    command.add_argument(
+        "--only",
+        dest="parts",
+        action="append",
+        choices=("backup", "retention", "health", "metrics", "notify"),
+        help="only this part; may be repeated",
+    )
+    command.add_argument(
+        "--trigger",
+        choices=("scheduled", "manual"),
+        default="manual",
+        help="why, for the manifest (default: manual)",
+    )
+    command.add_argument(
+        "--fail-on",
+        choices=("never", "degraded", "failed"),
+        default="failed",
+        help="the status that makes the command fail (default: failed)",
+    )
+    command.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
+
+
+def _scheduler(commands):
+    text = "In a container: run the configured databases by their cron expressions, in the foreground, until SIGTERM."
+    flags.host_command(
+        commands, "scheduler", "schedule", "show_scheduler", text, "scheduler --config /etc/backup/config.json"
+    )
+
+
+def _metrics(commands):
+    text = "Print the metrics of a name, and write them where the configuration names a directory for them."
+    flags.name_command(commands, "metrics", "metrics", "show_metrics", text, "metrics --name shop", database=False)
+
+
+def _notify(commands):
+    text = "Tell the configured channels of an event: to try them, and for the unit that tells of a run that failed."
+    command = flags.host_command(
+        commands, "notify", "notify", "show_notify", text, "notify --event success --message test"
+    )
+    command.add_argument("--name", help="the database that it is about (default: all)")
+    command.add_argument(
+        "--event",
+        choices=("start", "success", "failure", "hold"),
+        default="failure",
+        help="what happened (default: failure)",
+    )
+    command.add_argument("--message", default="", help="one line")
+    command.add_argument(
+        "--unless-told", action="store_true", help="only if no run has ended, and told of it, within the last minute"
+    )
+
+
+def _discover(commands):
+    text = "Find SQLite databases by their header, and say which ones no backup is configured for."
+    command = flags.host_command(commands, "discover", "discover", "show_discover", text, "discover /srv /var/lib")
+    command.add_argument("roots", nargs="+", metavar="DIR", help="where to look")
+    command.add_argument(
+        "--exclude", dest="excludes", action="append", metavar="PATTERN", help="skip paths like this; may be repeated"
+    )
+    command.add_argument("--min-bytes", type=int, default=0, metavar="N", help="skip smaller files (default: 0)")
+    command.add_argument(
+        "--same-filesystem", action="store_true", help="stay on the filesystems of the given directories"
+    )
+
+
+COMMANDS = (_run, _scheduler, _metrics, _notify, _discover)

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+
+import pytest
+from engine import files, ownership
+
+OTHER = 4711
+
+
+@pytest.fixture
+def others(tmp_path):
+    """A backup directory of somebody else's with files of root's in it."""
+    assert os.geteuid() == 0, "only root can give files away: run these tests as root"
+    directory = tmp_path / "backups"
+    (directory / ".state").mkdir(parents=True)
+    for name in ("app_1.db", "app_1.db.json", ".state/app.lock"):
+        (directory / name).write_text("x")
+    os.chown(directory, OTHER, OTHER)
+    return directory
+
+
+def _owner(path):
+    return os.lstat(path).st_uid
+
+
+def test_what_root_makes_in_a_directory_of_somebody_elses_becomes_his(others):
+    ownership.give_back(str(others), ".state")
+    for name in ("app_1.db", "app_1.db.json", ".state", ".state/app.lock"):
+        assert _owner(others / name) == OTHER, name
+
+
+def test_nothing_is_given_away_behind_a_link_or_by_a_second_name(others, tmp_path):
+    secret, linked = tmp_path / "secret", tmp_path / "linked"
+    secret.write_text("x")
+    linked.write_text("x")
+    (others / "link").symlink_to(secret)
+    os.link(linked, others / "hard")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    os.rename(others / ".state", others / "gone")
+    (others / ".state").symlink_to(outside)
+    with pytest.raises(OSError, match="."):
+        ownership.give_back(str(others), ".state")
+    assert [_owner(path) for path in (secret, linked, outside, outside / "file")] == [0, 0, 0, 0]
+    assert _owner(others / "app_1.db") == OTHER
+
+
+def test_directory_of_roots_own_and_files_of_a_third_are_left_alone(others, tmp_path):
+    os.chown(others / "app_1.db", 4712, 4712)
+    ownership.give_back(str(others), ".state")
+    assert _owner(others / "app_1.db") == 4712
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "file").write_text("x")
+    ownership.give_back(str(mine), ".state")
+    assert _owner(mine / "file") == 0
+    ownership.give_back(str(tmp_path / "nothing"), ".state")
+
+
+def test_copy_gives_mode_owner_and_attributes(tmp_path):
+    path, other = str(tmp_path / "a"), str(tmp_path / "b")
+    files.write_new(path, b"x")
+    files.write_new(other, b"y")
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 2345)
+    os.chmod(path, 0o640)
+    try:
+        os.setxattr(path, "user.origin", b"here")
+        attributes = {"user.origin": b"here"}
+    except OSError:  # tmpfs of older kernels has none
+        attributes = {}
+    ownership.copy(path, other)
+    wanted, got = os.stat(path), os.stat(other)
+    assert (got.st_uid, got.st_gid, got.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
+    for name, value in attributes.items():
+        assert os.getxattr(other, name) == value
