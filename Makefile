@@ -12,7 +12,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 .PHONY: help drill test lint sanity unit integration format reference bench build clean run-environment dev-environment
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 drill: run-environment ## the first drill: back up, verify, restore, damage and restore a sample (or DATABASE=/path, only read)
 	@PYTHONDONTWRITEBYTECODE=1 $(BIN)/python tools/drill.py
@@ -46,6 +46,9 @@ reference: dev-environment ## write docs/ERRORS.md and docs/COMMANDS.md from the
 
 bench: ## compare with sqlite3 .backup and cp in one run (SIZES="10M 1G" ROUNDS=5)
 	python3 bench/run.py
+
+bench-fleet: run-environment ## what a fleet costs the controller, against ping (HOSTS="10 100 200" ROUNDS=3)
+	$(BIN)/python bench/fleet.py
 
 build: run-environment ## the collection as a tarball, in build/
 	$(BIN)/ansible-galaxy collection build --force --output-path build .

@@ -23,7 +23,8 @@ _OUR_OWN = ("run", "show", "json", "command", "nagios")
 
 def main(words=None):
     """Run one command; returns the exit status."""
-    parsed = arguments.parser().parse_args(words)
+    words = sys.argv[1:] if words is None else words
+    parsed = arguments.parser(words).parse_args(words)
     if not hasattr(parsed, "run"):
         arguments.parser().print_help(sys.stderr)
         return 2

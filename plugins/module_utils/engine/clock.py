@@ -42,7 +42,11 @@ def parse(text):
     """
     text = text.strip()
     if len(text) == 15 and text[8] == "_":
-        return _datetime.datetime.strptime(text, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+        digits = text[:8] + text[9:]
+        if not (digits.isascii() and digits.isdigit()):
+            raise ValueError(f"not a time: {text}")
+        fields = (digits[:4], *(digits[start : start + 2] for start in range(4, 14, 2)))
+        return _datetime.datetime(*map(int, fields), tzinfo=UTC)
     if not (len(text) >= 10 and text[:4].isdigit() and text[4] == "-"):
         raise ValueError(f"not a time: {text}")
     if text[-1] in "zZ":

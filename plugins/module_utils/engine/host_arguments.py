@@ -82,4 +82,10 @@ def _discover(commands):
     )
 
 
-COMMANDS = (_run, _scheduler, _metrics, _notify, _discover)
+COMMANDS = {
+    "run": _run,
+    "scheduler": _scheduler,
+    "metrics": _metrics,
+    "notify": _notify,
+    "discover": _discover,
+}
