@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference bench build clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet molecule build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,7 +23,7 @@ lint: dev-environment ## code style, types, playbooks and roles, changelog
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh scripts/*.sh)
+	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh molecule/*.sh scripts/*.sh)
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
 	$(BIN)/antsibull-changelog lint
@@ -36,6 +36,9 @@ unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/integration)
+
+molecule: dev-environment ## install, schedule, break and uninstall on real systemd hosts (as root, on Debian)
+	molecule/run.sh
 
 format: dev-environment ## format the code
 	$(BIN)/ruff check --fix-only .

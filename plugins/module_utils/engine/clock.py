@@ -45,8 +45,9 @@ def parse(text):
         digits = text[:8] + text[9:]
         if not (digits.isascii() and digits.isdigit()):
             raise ValueError(f"not a time: {text}")
-        fields = (digits[:4], *(digits[start : start + 2] for start in range(4, 14, 2)))
-        return _datetime.datetime(*map(int, fields), tzinfo=UTC)
+        date = _datetime.date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+        time = _datetime.time(int(digits[8:10]), int(digits[10:12]), int(digits[12:]), tzinfo=UTC)
+        return _datetime.datetime.combine(date, time)
     if not (len(text) >= 10 and text[:4].isdigit() and text[4] == "-"):
         raise ValueError(f"not a time: {text}")
     if text[-1] in "zZ":
