@@ -377,3 +377,23 @@ def test_database_and_directory_are_resolved_once(tmp_path):
     target = _target(None, database=str(tmp_path / "link" / "app.db"), backup_dir=str(tmp_path / "link" / "b"))
     assert target.database == str(tmp_path / "real" / "app.db")
     assert target.backup_dir == str(tmp_path / "real" / "b")
+
+
+def test_only_database_of_the_environment_is_meant_where_nothing_is_said(tmp_path):
+    """As in a container: its directory has no backups yet, so the directory tells no name."""
+    environment = {"BACKUP_DATABASE": "/data/app.db", "BACKUP_DIRECTORY": str(tmp_path)}
+    target = _target(None, environment, need_database=False)
+    assert (target.name, target.database, target.backup_dir) == ("app", "/data/app.db", str(tmp_path))
+
+
+def test_notifications_lie_beside_the_configuration(write):
+    path = write({})
+    assert config.notifications_path(path) == os.path.join(os.path.dirname(path), "notifications.json")
+    assert config.notifications_path(None, {}) == os.path.join(os.path.dirname(config.PATH), "notifications.json")
+
+
+@pytest.mark.parametrize("key", ["metrics_dir", "audit_log"])
+def test_places_of_the_host_are_absolute_paths(write, key):
+    with pytest.raises(errors.ConfigError, match=f"'{key}' is no absolute path"):
+        config.load(write({key: "some/where"}), {})
+    assert getattr(config.load(write({key: "/some/where"}), {}), key) == "/some/where"

@@ -167,12 +167,14 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     Raises UsageError where it cannot be told which database or directory is meant.
     """
     environment = os.environ if environment is None else environment
+    # Where there is one database, the environment's directory is its directory, and tells no name.
+    asked = backup_dir or (environment.get("BACKUP_DIRECTORY") if len(config.databases) != 1 else None)
     backup_dir = backup_dir or environment.get("BACKUP_DIRECTORY") or None
     wanted = environment.get("BACKUP_DATABASE")
     if database is None and name is None and wanted and (backup_dir is None or need_database):
         named = {entry["name"] for entry in config.databases}
         database, name = (None, wanted) if wanted in named else (wanted, None)
-    entry = _find(config, database, name, backup_dir, need_database)
+    entry = _find(config, database, name, asked, need_database)
     if not (entry or database or name or need_database):
         name = _name_for(None, backup_dir)  # A name that the directory tells has its configured settings, too.
         entry = _find(config, None, name, backup_dir, need_database)
