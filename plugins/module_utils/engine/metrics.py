@@ -8,15 +8,19 @@ help texts are the same in every file, because the exporter merges the files of 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 
-from . import __version__, audit, catalog, clock, cron, errors, files, health, retention
+from . import __version__, catalog, clock, cron, errors, files, health, retention
 
 PREFIX = "digitalme_backup_"
 STATES = ("verified", "unverified", "unverifiable", "invalid", "missing")
 NEVER = 0
 UNKNOWN = float("nan")
+_LARGEST = 2**63
+# A file name has 255 bytes, also that of the temporary file.
+_LONGEST_NAME = 200
 # (name, help), in the order in which they are written.
 FAMILIES = (
     ("last_success_timestamp_seconds", "When the newest backup was begun, 0 before the first."),
@@ -88,20 +92,22 @@ def _values(facts, checks, records):
 
 def _of_backups(facts):
     entries = facts.entries
-    regular = [entry for entry in entries if entry.kind == "regular" and entry.status != "missing"]
-    dated = [entry for entry in regular if entry.created_at is not None]
-    newest = (dated[0].manifest or {}) if dated else {}
+    regular = [entry for entry in entries if entry.kind == "regular"]
+    dated = [entry for entry in regular if entry.created_at is not None and entry.status != "missing"]
+    # A file that only looks like a backup must not silence the alert on a backup that was not made.
+    made = next((entry for entry in dated if entry.manifest and entry.status != "invalid"), None)
+    newest = made.manifest if made else {}
     tested = health.restore_tested(entries)
     quarantined = len(catalog.quarantined(facts.target.backup_dir, facts.target.name))
     counts = [({"state": state}, sum(entry.status == state for entry in regular)) for state in STATES]
     return {
-        "last_success_timestamp_seconds": _time(dated[0].created_at) if dated else NEVER,
+        "last_success_timestamp_seconds": _time(made and made.created_at),
         "last_verified_timestamp_seconds": _time(next((e.created_at for e in dated if e.verified), None)),
         "last_restore_test_timestamp_seconds": _time(tested and tested[0]),
         "oldest_timestamp_seconds": _time(min((entry.created_at for entry in dated), default=None)),
         "last_duration_seconds": _measured(newest.get("duration_seconds")),
         "last_size_bytes": _measured(newest.get("size_bytes")),
-        "last_stored_bytes": dated[0].stored_bytes if dated else UNKNOWN,
+        "last_stored_bytes": made.stored_bytes if made else UNKNOWN,
         "stored_bytes": sum(entry.stored_bytes for entry in entries),
         "backups": [*counts, ({"state": "quarantined"}, quarantined)],
         "pre_restore_backups": sum(entry.kind == "pre_restore" for entry in entries),
@@ -113,12 +119,14 @@ def _time(moment):
 
 
 def _measured(value):
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else UNKNOWN
+    """A number that a manifest or a setting gives; what is none, or none that can be, is unknown."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _LARGEST
+    return value if known else UNKNOWN
 
 
 def _of_runs(records):
-    """The newest backup or run that the log tells of. A run tells its own outcome as ``status``."""
-    ended = [row for row in records if row.get("operation") in ("backup", "run")]
+    """The newest backup, or run with one, that the log tells of. A run tells its own outcome as ``status``."""
+    ended = [row for row in records if row.get("operation") == "backup" or _tried_a_backup(row)]
     newest = ended[-1] if ended else {}
     try:
         when = clock.parse(newest["time"])
@@ -128,12 +136,23 @@ def _of_runs(records):
     return {"last_run_timestamp_seconds": _time(when), "last_run_success": int(good)}
 
 
+def _tried_a_backup(row):
+    """Whether it is a run that made a backup or broke off: one that only judged says nothing of the backup before."""
+    return row.get("operation") == "run" and (row.get("outcome") != "ok" or "backup" in (row.get("parts") or {}))
+
+
 def _of_the_database(facts, checks):
     status = {check["name"]: check["status"] for check in checks}
     path = facts.target.database
     present = path is not None and status.get("database") != "unhealthy"
-    size = sum(files.size(path + suffix) for suffix in ("", "-wal")) if path else UNKNOWN
-    return {"database_present": int(present), "database_size_bytes": size}
+    return {"database_present": int(present), "database_size_bytes": _size(path)}
+
+
+def _size(path):
+    try:
+        return sum(files.size(path + suffix) for suffix in ("", "-wal")) if path else UNKNOWN
+    except OSError:
+        return UNKNOWN  # The check of the database says what is wrong with it.
 
 
 def _of_objectives(facts):
@@ -147,8 +166,15 @@ def _of_objectives(facts):
         "rto_seconds": _measured(took),
         "rto_objective_seconds": _measured(settings["rto_objective"]),
         "expected_interval_seconds": _interval(facts),
-        "retention_hold": int(bool(retention.plan(facts.entries, settings["retention"], facts.now).hold)),
+        "retention_hold": int(_held(facts)),
     }
+
+
+def _held(facts):
+    try:
+        return bool(retention.plan(facts.entries, facts.target.settings["retention"], facts.now).hold)
+    except errors.UsageError:
+        return True  # A policy that cannot be meant lets nothing expire.
 
 
 def _interval(facts):
@@ -169,7 +195,7 @@ def _of_health(facts, checks):
         "health_check": [({"check": check["name"]}, health.WORST[check["status"]]) for check in checks],
         "filesystem_used_percent": 100 * used / total if total else 100.0,
         "filesystem_limit_percent": facts.target.settings["disk_limit_percent"],
-        "audit_chain_intact": int(_intact(facts.target.audit_log)),
+        "audit_chain_intact": int(any(row["name"] == "audit" and row["status"] == "ok" for row in checks)),
     }
 
 
@@ -179,21 +205,16 @@ def _existing(path):
     return path
 
 
-def _intact(path):
-    try:
-        return audit.check(path)["intact"]
-    except OSError:
-        return False
-
-
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
 def path_for(directory, name):
-    """The name's file in the directory: what would be awkward in a file name is written as ``%XX``."""
+    """The name's file in the directory: what would be awkward in a file name is ``%XX``, and a long name is cut."""
     kept = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
     raw = os.fsencode(name)
     quoted = "".join(chr(byte) if chr(byte) in kept else f"%{byte:02X}" for byte in raw)
+    if len(quoted) > _LONGEST_NAME:
+        quoted = f"{quoted[:100]}-{hashlib.sha256(raw).hexdigest()}"
     return os.path.join(directory, f"{PREFIX}{quoted}.prom")
 
 

@@ -5,19 +5,19 @@
 from __future__ import annotations
 
 _WORDS = {"healthy": "OK", "degraded": "WARNING", "unhealthy": "CRITICAL"}
-# check: (label, unit); what is measured in other units, or not at all, has no place in the performance data.
+# check: (unit, place of its limit); what is measured in other units, or not at all, has no performance data.
 _MEASURED = {
-    "newest_backup": "s",
-    "newest_verified": "s",
-    "restore_tested": "s",
-    "count": "",
-    "disk": "%",
-    "shrunk": "%",
+    "newest_backup": ("s", "critical"),
+    "newest_verified": ("s", "critical"),
+    "restore_tested": ("s", "warning"),
+    "count": ("", "warning"),
+    "disk": ("%", "warning"),
+    "shrunk": ("%", "warning"),
 }
 
 
 def line(result):
-    """``BACKUP OK - shop: 13 checks are ok | 'newest_backup'=3600s;93600 ...`` from what `health` has found."""
+    """``BACKUP OK - shop: 13 checks are ok | 'newest_backup'=3600s;;93600 ...`` from what `health` has found."""
     bad = [check["message"] for check in result["checks"] if check["status"] != "ok"]
     said = "; ".join(bad) if bad else f"{len(result['checks'])} checks are ok"
     measured = " ".join(filter(None, map(_measured, result["checks"])))
@@ -35,11 +35,20 @@ def _plain(text):
 
 
 def _measured(check):
-    unit = _MEASURED.get(check["name"])
-    value = check["value"]
-    if unit is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+    unit, place = _MEASURED.get(check["name"], (None, None))
+    if unit is None or not _is_number(check["value"]):
         return None
-    limit = check["limit"] if isinstance(check["limit"], (int, float)) else ""
-    # Fewer backups than the limit are bad, more of anything else.
-    shown = f"{limit:g}:" if check["name"] == "count" and limit != "" else f"{limit:g}" if limit != "" else ""
-    return f"'{check['name']}'={value:g}{unit};{shown}"
+    # Fewer backups than the limit are bad, more of anything else; 0 is no limit.
+    limit = _plainly(check["limit"]) if _is_number(check["limit"]) and check["limit"] else ""
+    limit += ":" if limit and check["name"] == "count" else ""
+    thresholds = f";;{limit}" if limit and place == "critical" else f";{limit}"
+    return f"'{check['name']}'={_plainly(check['value'])}{unit}{thresholds}"
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plainly(number):
+    """Without an exponent, which the guidelines do not know."""
+    return f"{number:.3f}".rstrip("0").rstrip(".")
