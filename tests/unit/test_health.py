@@ -452,3 +452,34 @@ def test_checks_read_only_errors_of_the_engine(judge, make_target, tmp_path):
     row = judge(_entry(1), target=make_target(str(tmp_path / "file" / "app.db")))["database"]
     assert row["status"] == "unhealthy"
     assert errors.DatabaseNotFound.hint in row["message"]
+
+
+def test_restore_test_whose_backup_has_expired_still_counts(judge, tmp_path):
+    """Its manifest is gone with the backup; the audit log has kept it."""
+    hours = 3600
+    records = [
+        {"operation": "backup", "outcome": "ok", "time": clock.iso(clock.after(NOW, -60 * 24 * hours))},
+        {
+            "operation": "restore_test",
+            "outcome": "ok",
+            "time": clock.iso(clock.after(NOW, -20 * 24 * hours)),
+            "file": "a",
+        },
+        {
+            "operation": "restore_test",
+            "outcome": "failed",
+            "time": clock.iso(clock.after(NOW, -1 * hours)),
+            "file": "b",
+        },
+    ]
+    entries = [_entry(1)]
+    tested = health.restore_tested(entries, health.history(records))
+    assert (tested.file, clock.seconds_between(tested.at, NOW)) == ("a", 20 * 24 * hours)
+    assert health.restore_tested([_entry(1, **_tested(1))], health.history(records)).file != "a"
+
+
+def test_name_that_was_backed_up_for_long_and_never_tested_degrades_though_its_backups_expire(make_target):
+    records = [{"operation": "backup", "outcome": "ok", "time": clock.iso(clock.after(NOW, -40 * 86400))}]
+    facts = health.Facts([_entry(1)], make_target(), NOW, None, health.history(records))
+    row = next(check for check in health.judge(facts) if check["name"] == "restore_tested")
+    assert row["status"] == "degraded"

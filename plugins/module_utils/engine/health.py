@@ -24,6 +24,21 @@ SCHEDULE_GRACE_SECONDS = 2 * 3600
 _DATE = 10
 
 
+class Tested(NamedTuple):
+    """A successful restore test: when, of which file, how many seconds it took (None: not told)."""
+
+    at: object
+    file: str
+    seconds: float | None
+
+
+class History(NamedTuple):
+    """What the audit log tells of a name when its catalog does not any more: manifests go with expired backups."""
+
+    first_backup: object = None
+    tested: Tested | None = None
+
+
 class Facts(NamedTuple):
     """What the checks look at. ``newest_findings`` is the verification of the newest backup made just now, or None."""
 
@@ -31,6 +46,24 @@ class Facts(NamedTuple):
     target: object
     now: object
     newest_findings: object = None
+    history: History = History()
+
+
+def history(records):
+    """The History of a name, from its records in the audit log, oldest first."""
+    first, tested = None, None
+    for row in records:
+        if row.get("outcome") != "ok" or row.get("operation") not in ("backup", "restore_test"):
+            continue
+        try:
+            at = clock.parse(row["time"])
+        except (KeyError, ValueError, AttributeError):
+            continue
+        if row["operation"] == "restore_test":
+            tested = Tested(at, str(row.get("file")), row.get("rto_seconds"))
+        elif first is None:
+            first = at
+    return History(first, tested)
 
 
 def judge(facts):
@@ -94,28 +127,29 @@ def _newest_verified(facts):
     return _age_check("newest_verified", "the newest verified backup", verified[0], facts.now, limit, "unhealthy")
 
 
-def restore_tested(entries):
-    """(time, entry) of the newest successful restore test, or None."""
-    tests = []
+def restore_tested(entries, past):
+    """The newest successful restore test that a manifest or the audit log tells of, as Tested; or None."""
+    tests = [past.tested] if past.tested else []
     for entry in entries:
         test = (entry.manifest or {}).get("restore_test")
         if isinstance(test, dict) and test.get("status") == "ok":
             try:
-                tests.append((clock.parse(test["checked_at"]), entry))
+                tests.append(Tested(clock.parse(test["checked_at"]), entry.file, test.get("seconds")))
             except (KeyError, ValueError, AttributeError):
                 continue
-    return max(tests, key=lambda row: row[0]) if tests else None
+    return max(tests, key=lambda test: test.at) if tests else None
 
 
 def _restore_tested(facts):
     limit = facts.target.settings["health"]["max_restore_test_age"]
-    newest = restore_tested(facts.entries)
+    newest = restore_tested(facts.entries, facts.history)
     if newest is not None:
-        age = round(clock.seconds_between(newest[0], facts.now), 3)
+        age = round(clock.seconds_between(newest.at, facts.now), 3)
         late = bool(limit) and age > limit
-        message = f"the newest successful restore test is {age:.0f} s old ({newest[1].file})"
+        message = f"the newest successful restore test is {age:.0f} s old ({newest.file})"
         return _check("restore_tested", "degraded" if late else "ok", message, age, limit)
     dated = [entry.created_at for entry in _regular(facts) if entry.created_at]
+    dated += [facts.history.first_backup] if facts.history.first_backup else []
     waiting = clock.seconds_between(min(dated), facts.now) if dated else 0
     late = bool(limit) and waiting > limit
     return _check("restore_tested", "degraded" if late else "ok", "no backup was ever restore-tested", None, limit)
@@ -277,7 +311,7 @@ def statistics(entries, records, name):
     runs = [row for row in records if row.get("operation") == "backup" and row.get("name") == name]
     good = [row for row in runs if row.get("outcome") == "ok"]
     seconds = sorted(row["seconds"] for row in good if isinstance(row.get("seconds"), (int, float)))
-    newest = restore_tested(entries)
+    newest = restore_tested(entries, history(row for row in records if row.get("name") == name))
     return {
         "total_backups": len(regular),
         "verified_backups": sum(entry.verified for entry in regular),
@@ -287,7 +321,7 @@ def statistics(entries, records, name):
         "oldest": clock.iso(dated[0]) if dated else None,
         "newest": clock.iso(dated[-1]) if dated else None,
         "newest_verified": next((clock.iso(entry.created_at) for entry in regular if entry.verified), None),
-        "newest_restore_test": clock.iso(newest[0]) if newest else None,
+        "newest_restore_test": clock.iso(newest.at) if newest else None,
         "runs": len(runs),
         "success_percent": round(100 * len(good) / len(runs), 1) if runs else None,
         "duration_seconds": _spread(seconds),

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from . import audit, catalog, clock, errors
 from . import session as room
 
+_TELLING = ("backup", "run", "restore_test")
+
 
 class Filter(NamedTuple):
     """Which backups `info` shows; None: all."""
@@ -64,8 +66,10 @@ def state(session, level="none"):
 
     target = session.target
     entries = catalog.scan(target.backup_dir, target.name)
-    facts = judging.Facts(entries, target, clock.now(), _looked_at(session, entries, level))
-    return facts, judging.judge(facts), _records(session)
+    records = _records(session)
+    findings = _looked_at(session, entries, level)
+    facts = judging.Facts(entries, target, clock.now(), findings, judging.history(records))
+    return facts, judging.judge(facts), records
 
 
 def health(session, level, fail_on):
@@ -112,14 +116,14 @@ def statistics(session):
 
 
 def _records(session):
-    """The audit log's records of this name's backups and runs: a log of many names need not fit into memory.
+    """The audit log's records of what this name's state is told from: a log of many names need not fit into memory.
 
     A log that this user may not read must not keep the backups' state from being seen.
     """
     name = session.target.name
     try:
         records = audit.read(session.target.audit_log)
-        return [row for row in records if row.get("name") == name and row.get("operation") in ("backup", "run")]
+        return [row for row in records if row.get("name") == name and row.get("operation") in _TELLING]
     except OSError as error:
         session.warnings.append(f"the audit log cannot be read, so the runs are not counted: {error}")
         return []

@@ -97,13 +97,13 @@ def _of_backups(facts):
     # A file that only looks like a backup must not silence the alert on a backup that was not made.
     made = next((entry for entry in dated if entry.manifest and entry.status != "invalid"), None)
     newest = made.manifest if made else {}
-    tested = health.restore_tested(entries)
+    tested = health.restore_tested(entries, facts.history)
     quarantined = len(catalog.quarantined(facts.target.backup_dir, facts.target.name))
     counts = [({"state": state}, sum(entry.status == state for entry in regular)) for state in STATES]
     return {
         "last_success_timestamp_seconds": _time(made and made.created_at),
         "last_verified_timestamp_seconds": _time(next((e.created_at for e in dated if e.verified), None)),
-        "last_restore_test_timestamp_seconds": _time(tested and tested[0]),
+        "last_restore_test_timestamp_seconds": _time(tested and tested.at),
         "oldest_timestamp_seconds": _time(min((entry.created_at for entry in dated), default=None)),
         "last_duration_seconds": _measured(newest.get("duration_seconds")),
         "last_size_bytes": _measured(newest.get("size_bytes")),
@@ -158,12 +158,11 @@ def _size(path):
 def _of_objectives(facts):
     settings = facts.target.settings
     verified = next((entry for entry in facts.entries if entry.kind == "regular" and entry.verified), None)
-    tested = health.restore_tested(facts.entries)
-    took = (tested[1].manifest.get("restore_test") or {}).get("seconds") if tested else None
+    tested = health.restore_tested(facts.entries, facts.history)
     return {
         "rpo_seconds": clock.seconds_between(verified.created_at, facts.now) if verified else UNKNOWN,
         "rpo_objective_seconds": _measured(settings["rpo_objective"]),
-        "rto_seconds": _measured(took),
+        "rto_seconds": _measured(tested and tested.seconds),
         "rto_objective_seconds": _measured(settings["rto_objective"]),
         "expected_interval_seconds": _interval(facts),
         "retention_hold": int(_held(facts)),
