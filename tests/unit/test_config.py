@@ -397,3 +397,13 @@ def test_places_of_the_host_are_absolute_paths(write, key):
     with pytest.raises(errors.ConfigError, match=f"'{key}' is no absolute path"):
         config.load(write({key: "some/where"}), {})
     assert getattr(config.load(write({key: "/some/where"}), {}), key) == "/some/where"
+
+
+def test_audit_log_of_the_host_needs_no_name(write):
+    """All configured databases have one log, so it does not matter whose it is."""
+    rows = [{"name": "a", "path": "/srv/a.db"}, {"name": "b", "path": "/srv/b.db"}]
+    with pytest.raises(errors.UsageError, match="which database is meant"):
+        _target(write({"databases": rows, "audit_log": "/log"}), need_database=False)
+    assert _target(write({"databases": rows, "audit_log": "/log"}), need_database=False, any_name=True).name == "a"
+    with pytest.raises(errors.UsageError, match="which database is meant"):
+        _target(write({"databases": rows}), need_database=False, any_name=True)

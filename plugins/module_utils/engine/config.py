@@ -161,8 +161,19 @@ def _refuse_twice(entries, where):
         seen.add(entry["name"])
 
 
-def target(config, *, database=None, backup_dir=None, name=None, environment=None, need_database=True, **options):
-    """The Target that a call means; ``options`` are its own settings (None: not given).
+def target(
+    config,
+    *,
+    database=None,
+    backup_dir=None,
+    name=None,
+    environment=None,
+    need_database=True,
+    any_name=False,
+    **options,
+):
+    """The Target that a call means; ``options`` are its own settings (None: not given). With ``any_name`` the first
+    configured one serves where nothing is said and all have one audit log.
 
     Raises UsageError where it cannot be told which database or directory is meant.
     """
@@ -174,6 +185,8 @@ def target(config, *, database=None, backup_dir=None, name=None, environment=Non
     if database is None and name is None and wanted and (backup_dir is None or need_database):
         named = {entry["name"] for entry in config.databases}
         database, name = (None, wanted) if wanted in named else (wanted, None)
+    if any_name and config.audit_log and config.databases and not (name or asked):
+        name = config.databases[0]["name"]
     entry = _find(config, database, name, asked, need_database)
     if not (entry or database or name or need_database):
         name = _name_for(None, backup_dir)  # A name that the directory tells has its configured settings, too.

@@ -70,6 +70,13 @@ def _copy_attribute(reference, descriptor, attribute):
 _ATTRIBUTE_REFUSED = (1, 13, 95)  # EPERM, EACCES, EOPNOTSUPP
 
 
+def close_to_others(target):
+    """Let nobody but the owner read the file, as every backup of ours."""
+    facts = os.stat(target)
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        set_on(target, facts.st_uid, facts.st_gid, 0o600)
+
+
 def set_on(target, uid, gid, mode):
     """Owner, group and mode of a regular file, through its descriptor: in a directory of somebody else's the name
     could be exchanged for a link in the meantime.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from . import catalog, clock, compress, database, errors, files, manifest, store
+from . import catalog, clock, compress, database, errors, files, manifest, ownership, store
 
 
 def validate(session, references, adopt, record):
@@ -144,6 +144,7 @@ def _adopt(session, entry, found):
     Its time is that of its file name; where that tells none, the file's mtime is the best that is left, and the
     manifest says so.
     """
+    ownership.close_to_others(entry.path)
     guessed = entry.created_at is None
     moment = _mtime(entry.path) if guessed else entry.created_at
     header = found["header"]

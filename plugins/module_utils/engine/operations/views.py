@@ -115,7 +115,7 @@ def audit_log(*, backup_dir=None, name=None, limit=None, config_path=None, calle
 
     Raises AuditBroken, naming the line, when the past was changed.
     """
-    given = call.about(config_path, None, backup_dir, name, need_database=False)
+    given = call.about(config_path, None, backup_dir, name, need_database=False, any_name=True)
     with room.operation("audit", given, caller=caller, progress=progress, silent=True) as session:
         from .. import looking
 
