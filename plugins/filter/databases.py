@@ -78,10 +78,10 @@ def unit_name(text):
     )
 
 
-def unit_word(text):
-    """A text as one word of a unit's command line: nothing in it is expanded by systemd."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"'
+def unit_word(text, command=True):
+    """A text as one word of a unit's setting: systemd expands nothing in it. Only in a ``command`` is $ special."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + (escaped.replace("$", "$$") if command else escaped) + '"'
 
 
 def owned(found, files, directories, user, group):

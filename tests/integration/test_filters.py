@@ -66,6 +66,7 @@ def test_unit_names_are_those_of_systemd_escape_but_for_the_dash():
 
 def test_unit_word_is_expanded_by_nothing():
     assert databases.unit_word('50% "off" $HOME \\x') == '"50%% \\"off\\" $$HOME \\\\x"'
+    assert databases.unit_word("/srv/$x", command=False) == '"/srv/$x"'
 
 
 def test_owner_is_the_given_one_then_the_files_then_the_directorys_then_ours():

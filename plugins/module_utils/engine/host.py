@@ -199,9 +199,10 @@ def _was_told(name, config_path):
         log = config.AUDIT_LOG
     newest = None
     try:
-        for record in audit.read(log):
-            if record.get("operation") == "run" and record.get("name") in (name, ALL):
-                newest = record
+        for each in (ALL, name):
+            for record in audit.read(log, each):
+                if record.get("operation") == "run" and (newest is None or record["time"] >= newest["time"]):
+                    newest = record
         ended = newest and clock.parse(newest["time"])
     except (OSError, ValueError, KeyError):
         return False

@@ -122,8 +122,8 @@ def _records(session):
     """
     name = session.target.name
     try:
-        records = audit.read(session.target.audit_log)
-        return [row for row in records if row.get("name") == name and row.get("operation") in _TELLING]
+        records = audit.read(session.target.audit_log, name)
+        return [row for row in records if row.get("operation") in _TELLING]
     except OSError as error:
         session.warnings.append(f"the audit log cannot be read, so the runs are not counted: {error}")
         return []
