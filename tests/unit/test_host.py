@@ -153,6 +153,14 @@ def test_failure_that_a_run_has_told_is_not_told_again_from_outside(site, databa
     assert [event["name"] for event in listener.events] == ["gone", "app"]
 
 
+def test_run_that_was_interrupted_has_told_nobody(site, database, listener):
+    site.put({"name": "app", "path": database})
+    site.tell({"type": "webhook", "url": listener.url, "events": ["failure"]})
+    audit.append(str(site.log), {"operation": "run", "name": "app", "outcome": "interrupted"})
+    operations.notify(name="app", config_path=str(site.path), event="failure", unless_told=True)
+    assert [event["name"] for event in listener.events] == ["app"]
+
+
 def test_plan_changes_nothing(site, database):
     site.put({"name": "app", "path": database})
     result = site.run(check=True, parts=["backup"])

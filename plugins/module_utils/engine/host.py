@@ -203,7 +203,8 @@ def _was_told(name, config_path):
             for record in audit.read(log, each):
                 if record.get("operation") == "run" and (newest is None or record["time"] >= newest["time"]):
                     newest = record
-        ended = newest and clock.parse(newest["time"])
+        # One that was interrupted had no time to tell.
+        ended = newest and newest["outcome"] != "interrupted" and clock.parse(newest["time"])
     except (OSError, ValueError, KeyError):
         return False
     return bool(ended) and 0 <= clock.seconds_between(ended, clock.now()) <= TOLD_SECONDS
