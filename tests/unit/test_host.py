@@ -10,7 +10,7 @@ import os
 import threading
 
 import pytest
-from engine import audit, errors, host, operations
+from engine import audit, clock, errors, host, operations
 
 
 @pytest.fixture
@@ -159,6 +159,17 @@ def test_run_that_was_interrupted_has_told_nobody(site, database, listener):
     audit.append(str(site.log), {"operation": "run", "name": "app", "outcome": "interrupted"})
     operations.notify(name="app", config_path=str(site.path), event="failure", unless_told=True)
     assert [event["name"] for event in listener.events] == ["app"]
+
+
+def test_run_of_the_night_before_is_not_the_one_that_failed_now(site, database, listener, monkeypatch):
+    site.put({"name": "app", "path": database})
+    site.tell({"type": "webhook", "url": listener.url, "events": ["failure"]})
+    with monkeypatch.context() as patch:
+        yesterday = clock.after(clock.now(), -86400)
+        patch.setattr(clock, "now", lambda: yesterday)
+        audit.append(str(site.log), {"operation": "run", "name": "app", "outcome": "ok"})
+    operations.notify(name="app", config_path=str(site.path), event="failure", unless_told=True)
+    assert len(listener.events) == 1
 
 
 def test_plan_changes_nothing(site, database):
