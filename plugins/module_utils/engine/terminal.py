@@ -204,4 +204,7 @@ def show_discover(result):
     for row in result["databases"]:
         state = "protected" if row["protected"] else "UNPROTECTED"
         put(f"{state:<13}{size(row['size_bytes']):>12}  {errors.show(row['path'])}")
-    put(f"{len(result['databases'])} databases, {len(result['unprotected'])} unprotected")
+    for row in result["suggested"]["databases"]:
+        put(f"{'add to config':<13}  {errors.show(row['name'])}: {errors.show(row['path'])}")
+    counts = f"{len(result['databases'])} databases, {len(result['unprotected'])} unprotected"
+    put(f"{counts}, {result['backups_seen']} backups, {result['files_seen']} files in {result['seconds']:.1f} s")
