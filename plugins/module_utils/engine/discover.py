@@ -46,7 +46,7 @@ def discover(configuration, roots, *, excludes=None, min_bytes=0, same_filesyste
         roots, notes, excludes=excludes or (), min_bytes=min_bytes or 0, same_filesystem=same_filesystem
     )
     found, backups, truncated = _gathered(search, known)
-    users = _users({one.identity for one in found})
+    users, _unseen = processes.users({one.identity for one in found})
     rows = [_row(one, known.name(one), users.get(one.identity, [])) for one in found]
     unprotected = [row["path"] for row in rows if not row["protected"]]
     suggested = suggest(unprotected, [entry["name"] for entry in configuration.databases])
@@ -171,37 +171,6 @@ def _group(gid):
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return None
-
-
-def _users(identities):
-    """{identity: [{pid, command}]} of the other processes that hold one of the files open, in one look at /proc."""
-    found: dict = {}
-    try:
-        pids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    except OSError:
-        return found
-    for pid in pids:
-        if pid != os.getpid():
-            for identity in _held(pid) & identities:
-                found.setdefault(identity, []).append({"pid": pid, "command": processes.command(pid)})
-    return found
-
-
-def _held(pid):
-    """The identities of the files that a process holds open; none where we may not look or it has gone."""
-    directory = f"/proc/{pid}/fd"
-    held: set = set()
-    try:
-        descriptors = os.listdir(directory)
-    except OSError:
-        return held
-    for descriptor in descriptors:
-        try:
-            facts = os.stat(f"{directory}/{descriptor}")
-        except OSError:
-            continue
-        held.add((facts.st_dev, facts.st_ino))
-    return held
 
 
 # --- what to add to the configuration --------------------------------------------------------------------------------

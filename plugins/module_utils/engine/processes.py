@@ -10,7 +10,6 @@ import os
 def holders(paths):
     """The other processes that hold any of the files open, as a list of {pid, command}; and how many could not be seen.
 
-    Files are compared by device and inode, so that other names, mount namespaces and unlinked names do not hide one.
     Where /proc is missing, nothing can be seen and the second number is -1.
     """
     wanted = set()
@@ -20,39 +19,52 @@ def holders(paths):
         except OSError:
             continue
         wanted.add((facts.st_dev, facts.st_ino))
+    found, unseen = users(wanted)
+    rows = {row["pid"]: row for each in found.values() for row in each}
+    return [rows[pid] for pid in sorted(rows)], unseen
+
+
+def users(identities):
+    """{(device, inode): [{pid, command}]} of the other processes that hold one of the files open, in one look at /proc;
+    and how many processes could not be seen, -1 where there is no /proc.
+
+    Files are compared by device and inode, so that other names, mount namespaces and unlinked names do not hide one.
+    """
+    found: dict = {}
     try:
-        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        pids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     except OSError:
-        return [], -1
-    found, unseen = [], 0
+        return found, -1
+    unseen = 0
     for pid in pids:
         if pid == os.getpid():
             continue
-        held = _holds(pid, wanted)
+        held = _held(pid)
         if held is None:
             unseen += 1
-        elif held:
-            found.append({"pid": pid, "command": command(pid)})
+            continue
+        for identity in held & identities:
+            found.setdefault(identity, []).append({"pid": pid, "command": command(pid)})
     return found, unseen
 
 
-def _holds(pid, wanted):
-    """Whether the process holds one of the files; None where we may not look, False where it has gone."""
+def _held(pid):
+    """The identities of the files that a process holds open; None where we may not look, empty where it has gone."""
     directory = f"/proc/{pid}/fd"
+    held: set = set()
     try:
         descriptors = os.listdir(directory)
     except PermissionError:
         return None
     except OSError:
-        return False
+        return held
     for descriptor in descriptors:
         try:
             facts = os.stat(f"{directory}/{descriptor}")
         except OSError:
             continue
-        if (facts.st_dev, facts.st_ino) in wanted:
-            return True
-    return False
+        held.add((facts.st_dev, facts.st_ino))
+    return held
 
 
 def command(pid):
