@@ -47,6 +47,8 @@ def test_what_only_the_roles_need_does_not_reach_the_configuration():
         (["app.db"], "is to be absolute"),
         ("/a.db", "is no list"),
         ([7], "with a 'path'"),
+        ([{"path": "/a.db", "schedule": "0 2 * * *\n* * * * * root id"}], "cannot be printed"),
+        ([{"path": "/a.db", "schedule": 5}], "'schedule' is of the wrong type"),
     ],
 )
 def test_bad_list_is_refused_with_its_cause(given, cause):

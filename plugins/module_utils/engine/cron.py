@@ -124,6 +124,11 @@ def parse(expression, zone=None):
 
     Raises ConfigError that names the field or the zone, also for a day that never comes, such as 30 February.
     """
+    if not isinstance(expression, str):
+        raise _invalid(expression, "it is no text")
+    if not all(char == "\t" or char.isprintable() for char in expression):
+        # A line break would become a second line of a file that cron reads as root.
+        raise _invalid(expression, "it has characters that cannot be printed")
     text = _MACROS.get(expression.strip().lower(), expression)
     fields = text.split()
     if len(fields) != 5:
@@ -144,9 +149,9 @@ def _zone(name):
 
     try:
         return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (TypeError, zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise errors.ConfigError(
-            f"the time zone '{errors.show(name)}' is not known here",
+            f"the time zone '{errors.excerpt(name)}' is not known here",
             hint="Give an IANA name such as Europe/Berlin; a host without time zones needs the package tzdata.",
         ) from error
 
@@ -165,7 +170,7 @@ def _field(expression, text, label, low, high, names):
             first = _number(expression, first_text, label, names)
             last = _number(expression, last_text, label, names) if dash else (high if slash else first)
         if not low <= first <= last <= high:
-            raise _invalid(expression, f"{label} '{part}' is not within {low} to {high}")
+            raise _invalid(expression, f"{label} '{errors.excerpt(part)}' is not within {low} to {high}")
         found.update(range(first, last + 1, step))
     return found
 
@@ -174,12 +179,12 @@ def _number(expression, text, label, names):
     if text in names:
         return names[text]
     if not (text.isascii() and text.isdigit() and len(text) < 5):
-        raise _invalid(expression, f"{label} has '{text}', which is no number")
+        raise _invalid(expression, f"{label} has '{errors.excerpt(text)}', which is no number")
     return int(text)
 
 
 def _invalid(expression, cause):
     return errors.ConfigError(
-        f"the schedule '{errors.show(expression)}' is not a cron expression: {cause}",
+        f"the schedule '{errors.excerpt(expression)}' is not a cron expression: {cause}",
         hint="Use five fields (minute hour day month weekday), such as '0 2 * * *' for every night at 02:00.",
     )

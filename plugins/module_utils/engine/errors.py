@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import errno
 
+_LONGEST_EXCERPT = 120
+
 
 def show(path):
     """A path as one printable line: control characters and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(path))
+
+
+def excerpt(value):
+    """What somebody gave, as one printable line of bounded length."""
+    text = show(value)
+    return text if len(text) <= _LONGEST_EXCERPT else text[:_LONGEST_EXCERPT] + "..."
 
 
 class BackupError(Exception):
