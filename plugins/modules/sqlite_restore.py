@@ -66,6 +66,35 @@ options:
       - Bring the old content back when a check after the restore fails.
     type: bool
     default: true
+  confirm:
+    description:
+      - In place of O(force), the RV(plan.id) of the plan that was confirmed, as check mode has shown it.
+      - The task fails when the plan is another by now. Another backup is the newest, the database came or went, or a
+        restore has been done since.
+    type: str
+  fall_back:
+    description:
+      - Where the backup turns out to be damaged, take the newest verified one before it, with a warning.
+    type: bool
+    default: false
+  other_database:
+    description:
+      - Restore a backup of another database, whose application_id or schema is not that of the live one.
+      - A backup that was made of this path on this host is never taken for another database's.
+    type: bool
+    default: false
+  resume:
+    description:
+      - Bring a restore to its end that was interrupted. Where none was, nothing is done.
+    type: bool
+    default: false
+  undo:
+    description:
+      - Bring the content back that was there before the last restore, interrupted or finished. O(backup) may name what
+        is to be brought back, as RV(pre_restore_backup) told it.
+      - What is there now is kept in turn. For a finished restore this needs O(force), too.
+    type: bool
+    default: false
   strategy:
     description:
       - V(in_place) lets SQLite write the backup into the live file in one transaction. Connections of applications stay
@@ -119,7 +148,7 @@ steps:
     - {name: verify, status: ok, seconds: 0.085, detail: "level full: ok"}
     - {name: compare, status: ok, seconds: 0.012, detail: 12 tables, 4711 rows and the schema as backed up}
 backup:
-  description: The catalog's entry of the backup that was used.
+  description: The catalog's entry of the backup that was used; null when an interrupted restore was only settled.
   returned: success
   type: dict
   sample: {file: shop_20261122_020000.db, created_at: "2026-11-22T02:00:00.000Z", status: verified}
@@ -144,10 +173,22 @@ rpo_seconds:
   type: float
   sample: 4500.2
 plan:
-  description: What was planned, unless this was a restore test.
+  description:
+    - What was planned, unless this was a restore test. Its C(id) is the same until another backup is chosen, the
+      database comes or goes, or a restore has been done.
+    - In check mode also C(rows) of every table now and in the backup (null where there is no such table, or it cannot
+      be read), C(seconds_expected), and C(planned_at), the host's time.
   returned: success
   type: dict
-  sample: {database: /srv/shop/shop.db, live: sound, strategy: in_place, needed_bytes: 20971520}
+  sample:
+    id: 0f6a2b9c1d3e4f50
+    database: /srv/shop/shop.db
+    live: sound
+    strategy: in_place
+    needed_bytes: 20971520
+    in_use_by: [{pid: 812, command: python3}]
+    rows: [{table: orders, now: 4711, then: 4690}]
+    seconds_expected: 1.4
 recovered:
   description: An interrupted restore of this database that was finished or undone first; null when there was none.
   returned: success
@@ -175,6 +216,11 @@ def main():
         "assertions": adapter.ASSERTIONS,
         "rollback": {"type": "bool", "default": True},
         "strategy": {"type": "str", "choices": ["auto", "in_place", "replace"], "default": "auto"},
+        "confirm": {"type": "str"},
+        "fall_back": {"type": "bool", "default": False},
+        "other_database": {"type": "bool", "default": False},
+        "resume": {"type": "bool", "default": False},
+        "undo": {"type": "bool", "default": False},
         "busy_timeout": {"type": "float"},
     }
     adapter.run(spec, "restore", diff=adapter.restore_diff)

@@ -59,6 +59,7 @@ EXIT_STATUS = {
     "verification_failed": 3,
     "unverifiable": 8,
     "not_confirmed": 4,
+    "other_database": 4,
     "retention_brake": 4,
     "no_space": 5,
     "rolled_back": 7,
@@ -80,7 +81,11 @@ COMMANDS = {
     "restore": ("sqlite_restore", {"test": "it is a command of its own"}),
     "test": (
         "sqlite_restore",
-        {"test": "it is this command", "force": _TEST, "pre_backup": _TEST, "rollback": _TEST, "strategy": _TEST},
+        {
+            "test": "it is this command",
+            **dict.fromkeys(("force", "pre_backup", "rollback", "strategy", "confirm"), _TEST),
+            **dict.fromkeys(("other_database", "resume", "undo"), _TEST),
+        },
     ),
     "list": ("backup_info", {"backup": "`info` shows one"}),
     "info": ("backup_info", dict.fromkeys(("status", "kind", "since", "until", "limit"), _INFO)),

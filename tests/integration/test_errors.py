@@ -38,6 +38,14 @@ CASES = {
     ),
     "no database given": ("sqlite_backup", {"backup_dir": "{dir}"}, "usage", "database"),
     "existing database": ("sqlite_restore", {"database": "{db}"}, "not_confirmed", "{db}"),
+    "stale approval": ("sqlite_restore", {"database": "{db}", "confirm": "0123"}, "not_confirmed", "another plan"),
+    "nothing to undo": (
+        "sqlite_restore",
+        {"database": "{db}", "undo": True},
+        "backup_not_found",
+        "no restore has kept",
+    ),
+    "two ways at once": ("sqlite_restore", {"database": "{db}", "undo": True, "resume": True}, "usage", "only one"),
     "no such backup": ("sqlite_restore", {"database": "{db}", "backup": "none.db"}, "backup_not_found", "none.db"),
     "tampered backup": (
         "sqlite_restore",

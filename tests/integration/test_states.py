@@ -125,6 +125,8 @@ def test_restore_brings_content_back_once(four, world, backed_up):
         f"{database}: the content of {backed_up}, {manifest['created_at']}, in_place\n",
     )
     assert check_again.diff == run_again.diff == ("", "")
+    seen = {key: check.result["plan"].pop(key) for key in ("rows", "seconds_expected", "planned_at")}
+    assert seen["rows"] == [{"table": "t", "now": 201, "then": 200}]
     assert {**check.result["plan"], "rpo_seconds": 0} == {**run.result["plan"], "rpo_seconds": 0}
     kept = run.result["pre_restore_backup"]
     assert words(kept)[-1] == "after the backup"

@@ -7,7 +7,7 @@ import os
 import pathlib
 
 import pytest
-from engine import catalog, clock, errors, files, health, manifest, retention, settings
+from engine import catalog, clock, errors, files, health, kept_files, manifest, retention, settings
 
 NOW = clock.parse("2026-11-23T02:00:00Z")
 
@@ -92,7 +92,7 @@ def test_missing_directory_has_no_backups(tmp_path):
     assert catalog.scan(str(tmp_path / "none"), "app") == []
     assert catalog.names(str(tmp_path / "none")) == []
     assert catalog.leftovers(str(tmp_path / "none"), "app") == []
-    assert catalog.quarantined(str(tmp_path / "none"), "app") == []
+    assert kept_files.quarantined(str(tmp_path / "none"), "app") == []
 
 
 def test_directory_that_cannot_be_read_is_an_error(open_place, as_nobody):
@@ -413,7 +413,7 @@ def test_quarantined_are_those_of_the_name_oldest_first(backup_dir):
         "app_20261122_020000.db.quarantined.json",
         "apple_20261122_020000.db.quarantined",
     )
-    assert catalog.quarantined(str(backup_dir), "app") == [
+    assert kept_files.quarantined(str(backup_dir), "app") == [
         "app_20261120_020000.db.gz.quarantined",
         "app_20261122_020000.db.quarantined",
     ]

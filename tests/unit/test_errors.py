@@ -14,7 +14,7 @@ KINDS = sorted(errors.CODES.values(), key=lambda kind: kind.error_code)
 BY_EXIT = {
     2: {"usage", "config_invalid", "name_invalid", "backup_dir_invalid"},
     3: {"backup_not_found", "backup_invalid", "verification_failed"},
-    4: {"not_confirmed", "retention_brake"},
+    4: {"not_confirmed", "other_database", "retention_brake"},
     5: {"no_space"},
     6: {"database_busy", "in_use", "busy"},
     7: {"rolled_back"},

@@ -13,7 +13,7 @@ import stat
 
 import pytest
 import sample_app
-from engine import catalog, compress, errors, files, manifest, store, verify
+from engine import catalog, compress, errors, files, kept_files, manifest, store, verify
 from engine import database as database_room
 
 NOTHING: list = []
@@ -212,7 +212,7 @@ def test_corrupt_copy_is_kept_aside_and_never_listed(damaged, scan, put_backup, 
     assert aside.endswith(".quarantined") and os.path.exists(aside)
     assert caught.value.details["verification"]["status"] == "corrupt" and "t_word" in caught.value.message
     assert list(scan()) == ["app_20261101_020000.db"]
-    assert catalog.quarantined(damaged.backup_dir, "app") == [os.path.basename(aside)]
+    assert kept_files.quarantined(damaged.backup_dir, "app") == [os.path.basename(aside)]
     assert manifest.load(manifest.path_for(aside))["file"] == os.path.basename(aside)
     assert store.clean(damaged) == NOTHING
 
@@ -221,7 +221,7 @@ def test_failed_assertion_keeps_the_copy_aside_too(target, scan):
     with pytest.raises(errors.VerificationFailed) as caught:
         store.make(target, store.Order(assertions=({"sql": "SELECT count(*) FROM t", "expect": 5},)))
     assert "got 200, expected 5" in caught.value.message
-    assert scan() == {} and len(catalog.quarantined(target.backup_dir, "app")) == 1
+    assert scan() == {} and len(kept_files.quarantined(target.backup_dir, "app")) == 1
 
 
 def test_second_failure_within_a_second_replaces_nothing(damaged, set_clock):
@@ -229,7 +229,7 @@ def test_second_failure_within_a_second_replaces_nothing(damaged, set_clock):
     for _ in range(2):
         with pytest.raises(errors.VerificationFailed):
             store.make(damaged, store.Order())
-    assert len(catalog.quarantined(damaged.backup_dir, "app")) == 2
+    assert len(kept_files.quarantined(damaged.backup_dir, "app")) == 2
 
 
 def test_copy_that_cannot_be_judged_is_stored_and_never_called_verified(unjudgeable, scan):
@@ -327,7 +327,7 @@ def _whole(target):
         assert entry.verified, entry
         store.unpack(entry, None)
         expected |= {entry.file, entry.file + manifest.SUFFIX}
-    for aside in catalog.quarantined(target.backup_dir, target.name):
+    for aside in kept_files.quarantined(target.backup_dir, target.name):
         expected |= {aside, aside + manifest.SUFFIX}
         assert json.loads(_bytes(os.path.join(target.backup_dir, aside + manifest.SUFFIX)))["file"] == aside
     return expected

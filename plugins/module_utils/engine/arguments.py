@@ -105,11 +105,17 @@ def _validate(commands):
     command.add_argument("--check", action="store_true", help="verify, and record nothing")
 
 
+def _add_fall_back(command):
+    text = "when the backup is damaged take the newest sound one before it"
+    command.add_argument("--fall-back", action="store_true", help=text)
+
+
 def _test(commands):
     text = "Rehearse the restore of a backup in a scratch place; the live database is not touched."
     command = flags.name_command(commands, "test", "restore", "show_restore", text, "test latest --backup-dir backups")
     command.set_defaults(test=True)
     _reference(command)
+    _add_fall_back(command)
     flags.add_verify(command)
     flags.add_assertions(command)
     flags.add_busy_timeout(command)
@@ -128,6 +134,11 @@ def _restore(commands):
         "--no-rollback", dest="rollback", action="store_false", help="leave the new content when a check fails"
     )
     command.add_argument("--strategy", choices=("auto", "in_place", "replace"), default="auto", help=HOW)
+    command.add_argument("--confirm", metavar="ID", help="in place of --force: only if the plan is still this one")
+    _add_fall_back(command)
+    command.add_argument("--other-database", action="store_true", help="take a backup of another database")
+    command.add_argument("--resume", action="store_true", help="end a restore that was interrupted")
+    command.add_argument("--undo", action="store_true", help="bring the content back that the last restore replaced")
     flags.add_verify(command)
     flags.add_assertions(command)
     flags.add_busy_timeout(command)

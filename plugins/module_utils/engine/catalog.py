@@ -19,9 +19,9 @@ STATE = ".state"
 PRE_RECOVERY = "_pre_recovery"
 RAW = ".damaged"
 LATEST = ("latest", "latest_backup.db")
-_STAMP = r"(?P<stamp>\d{8}_\d{6})(?:_(?P<nth>\d+))?"
-_STORED = r"\.db(?:\.gz|\.zst)?"
-_ANY_BACKUP = re.compile(rf"(?P<name>.+?)(?P<pre>{PRE_RECOVERY})?_{_STAMP}{_STORED}", re.DOTALL)
+STAMP = r"(?P<stamp>\d{8}_\d{6})(?:_(?P<nth>\d+))?"
+STORED = r"\.db(?:\.gz|\.zst)?"
+ANY_BACKUP = re.compile(rf"(?P<name>.+?)(?P<pre>{PRE_RECOVERY})?_{STAMP}{STORED}", re.DOTALL)
 _BY_HAND = (".db", ".sqlite", ".sqlite3", ".db.gz", ".db.zst", ".bak")
 
 
@@ -135,9 +135,9 @@ def leftovers(backup_dir, name):
     What already has a final name (a manifest, sidecars of a raw copy) goes before the partial file: a crash in between
     leaves the partial file, by which the next run knows them all.
     """
-    pattern = re.compile(rf"\.(?P<file>{re.escape(name)}(?:{PRE_RECOVERY})?_{_STAMP}(?:{_STORED}|{RAW}).*)", re.DOTALL)
+    pattern = re.compile(rf"\.(?P<file>{re.escape(name)}(?:{PRE_RECOVERY})?_{STAMP}(?:{STORED}|{RAW}).*)", re.DOTALL)
     found = []
-    present = _names(backup_dir)
+    present = listing(backup_dir)
     for entry in sorted(present):
         match = pattern.fullmatch(entry)
         if match and files.PARTIAL in entry:
@@ -155,7 +155,8 @@ def _named_too_early(file, present):
     return [other for other in found if other in present]
 
 
-def _names(backup_dir):
+def listing(backup_dir):
+    """The set of all file names in the directory; none where it is missing."""
     try:
         return set(os.listdir(backup_dir))
     except (FileNotFoundError, NotADirectoryError):
@@ -167,26 +168,27 @@ def _names(backup_dir):
 def names(backup_dir):
     """All names that have backups in the directory, sorted."""
     found = set()
-    for entry in _names(backup_dir):
-        match = _ANY_BACKUP.fullmatch(entry)
+    for entry in listing(backup_dir):
+        match = ANY_BACKUP.fullmatch(entry)
         if match and not entry.startswith("."):
             found.add(match.group("name"))
     return sorted(found)
 
 
-def quarantined(backup_dir, name):
-    """File names of the failed copies that are kept aside, oldest first."""
-    found = []
-    for entry in _names(backup_dir):
-        match = _ANY_BACKUP.fullmatch(entry[: -len(files.QUARANTINED)]) if entry.endswith(files.QUARANTINED) else None
-        if match and match.group("name") == name:
-            found.append(entry)
-    return sorted(found)
+def database_of(backup_dir, name):
+    """The path of the database that the newest backup is of, by its manifest; None where that cannot be told."""
+    before = re.compile(rf"{re.escape(name)}_{STAMP}{STORED}{re.escape(manifest.SUFFIX)}")
+    found = sorted(entry for entry in listing(backup_dir) if before.fullmatch(entry))
+    try:
+        path = manifest.load(os.path.join(backup_dir, found[-1]))["source"].get("path") if found else None
+    except errors.BackupError:
+        return None
+    return path if isinstance(path, str) and os.path.isabs(path) else None
 
 
 def scan(backup_dir, name):
     """All entries of the name, newest first; those of unknown time last. A directory that is missing has none."""
-    present = _names(backup_dir)
+    present = listing(backup_dir)
     entries = []
     for file in present:
         if file.startswith(".") or file.endswith(files.QUARANTINED):
@@ -211,13 +213,13 @@ def _newest_first(entry):
 
 
 def _nth(file):
-    match = _ANY_BACKUP.fullmatch(file)
+    match = ANY_BACKUP.fullmatch(file)
     return [int(match.group("nth") or 1)] if match else [0]
 
 
 def _belongs(file, name):
     """Whether a file's name says that it is a backup of this name (by our pattern, or made by hand)."""
-    match = _ANY_BACKUP.fullmatch(file)
+    match = ANY_BACKUP.fullmatch(file)
     if match:
         return match.group("name") == name
     # Made by hand: 'app-before-upgrade.db' is of 'app'; 'apple.db' is not, and 'app_prod.db' may be of 'app_prod'.
@@ -227,7 +229,7 @@ def _belongs(file, name):
 def read_entry(path, name=None):
     """The entry of one file; None when it is not a regular file's (a directory, say) and no backup by its name."""
     directory, file = os.path.split(path)
-    match = _ANY_BACKUP.fullmatch(file)
+    match = ANY_BACKUP.fullmatch(file)
     name = name or (match.group("name") if match else os.path.splitext(file)[0])
     try:
         facts = os.lstat(path)
@@ -285,7 +287,7 @@ def _judge(known, size):
 
 
 def _orphan(backup_dir, file, name):
-    match = _ANY_BACKUP.fullmatch(file)
+    match = ANY_BACKUP.fullmatch(file)
     problem = "its file is gone: only the manifest is left"
     kind = "pre_restore" if match and match.group("pre") else "regular"
     return Entry(file, os.path.join(backup_dir, file), name, kind, _stamped(match), "missing", 0, None, (problem,))

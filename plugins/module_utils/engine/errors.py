@@ -167,6 +167,11 @@ class NotConfirmed(BackupError):
     hint = "Nothing was changed; confirm with force to go on."
 
 
+class OtherDatabase(NotConfirmed):
+    error_code = "other_database"
+    hint = "Nothing was changed; name a backup of this database, or say other_database when it is meant."
+
+
 class RetentionBrake(NotConfirmed):
     error_code = "retention_brake"
     hint = "Nothing was removed; look at the plan (check mode), then raise max_remove_percent for one run."

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from . import audit, catalog, clock, cron, database, errors, files, lock
+from . import audit, catalog, clock, cron, database, errors, files, kept_files, lock
 from .restore import journal
 
 STATUSES = ("healthy", "degraded", "unhealthy")
@@ -291,7 +291,7 @@ def _interrupted(facts):
 
 
 def _quarantine(facts):
-    kept = catalog.quarantined(facts.target.backup_dir, facts.target.name)
+    kept = kept_files.quarantined(facts.target.backup_dir, facts.target.name)
     if kept:
         message = f"{len(kept)} failed copies are kept aside, the newest is {kept[-1]}: look at them, then remove them"
         return _check("quarantine", "degraded", message, len(kept), 0)

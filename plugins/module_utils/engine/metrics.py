@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 
-from . import __version__, catalog, clock, cron, errors, files, health, retention
+from . import __version__, clock, cron, errors, files, health, kept_files, retention
 
 PREFIX = "digitalme_backup_"
 STATES = ("verified", "unverified", "unverifiable", "invalid", "missing")
@@ -98,7 +98,7 @@ def _of_backups(facts):
     made = next((entry for entry in dated if entry.manifest and entry.status != "invalid"), None)
     newest = made.manifest if made else {}
     tested = health.restore_tested(entries, facts.history)
-    quarantined = len(catalog.quarantined(facts.target.backup_dir, facts.target.name))
+    quarantined = len(kept_files.quarantined(facts.target.backup_dir, facts.target.name))
     counts = [({"state": state}, sum(entry.status == state for entry in regular)) for state in STATES]
     return {
         "last_success_timestamp_seconds": _time(made and made.created_at),

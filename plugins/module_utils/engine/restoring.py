@@ -8,22 +8,25 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, errors, files, manifest, snapshot, verify
+from . import catalog, clock, errors, manifest, processes, verify
 from . import session as room
 from .restore import apply as apply_room
+from .restore import origin, preview, rehearse
 from .restore import plan as plan_room
-from .restore import rehearse
 from .restore.steps import Steps
 
 
 class Wish(NamedTuple):
-    """What the caller asks of a restore."""
+    """What the caller asks of a restore. ``confirm`` is the id of the plan that was confirmed, where one was."""
 
     backup: str
-    force: bool
-    pre_backup: bool
-    rollback: bool
-    strategy: str
+    force: bool = False
+    pre_backup: bool = True
+    rollback: bool = True
+    strategy: str = "auto"
+    confirm: str | None = None
+    fall_back: bool = False
+    other_database: bool = False
 
 
 def _entry(session, wish, steps):
@@ -38,31 +41,68 @@ def _entry(session, wish, steps):
     return entry
 
 
+def _falling_back(session, wish, steps, attempt):
+    """What ``attempt(entry)`` returns for the backup that is meant; where that is damaged and the wish says so, for the
+    newest verified one before it that is not.
+    """
+    try:
+        entry = _entry(session, wish, steps)
+        return attempt(entry)
+    except errors.BackupInvalid as error:
+        damaged, found = error, error.path
+    tried = {found}
+    while True:
+        entry = _older(session, tried) if wish.fall_back else None
+        if entry is None:
+            raise damaged
+        session.warnings.append(f"{errors.show(found)} is damaged ({damaged.cause}): going back to {entry.file}")
+        session.tell(file=entry.file, bytes=entry.stored_bytes)
+        steps.skipped("fall_back", f"to {entry.file}, {entry.status}")
+        try:
+            return attempt(entry)
+        except errors.BackupInvalid as error:
+            damaged, found = error, entry.path
+            tried.add(found)
+
+
+def _older(session, tried):
+    """The newest verified backup that is older than all that were tried."""
+    entries = catalog.scan(session.target.backup_dir, session.target.name)
+    times = [entry.created_at for entry in entries if entry.path in tried and entry.created_at]
+    sound = [entry for entry in entries if entry.verified and entry.kind == "regular" and entry.path not in tried]
+    return next((entry for entry in sound if not times or entry.created_at < min(times)), None)
+
+
 def _rpo(entry):
     return None if entry.created_at is None else round(clock.seconds_between(entry.created_at, clock.now()), 3)
 
 
-def _answer(session, entry, steps, **fields):
+def answer(session, entry, steps, **fields):
+    """The result that all restore operations have; ``entry`` is None where no backup was needed."""
     result = {
         "changed": False,
         "recoverable": True,
-        "backup": entry.view(),
+        "backup": entry.view() if entry else None,
         "steps": steps.rows,
         "pre_restore_backup": None,
         "rolled_back": False,
         "rto_seconds": steps.seconds,
-        "rpo_seconds": _rpo(entry),
+        "rpo_seconds": _rpo(entry) if entry else None,
         "plan": None,
         "recovered": None,
         "warnings": session.warnings,
     }
     result.update(fields)
+    if (result["rpo_seconds"] or 0) < 0:
+        session.warnings.append(
+            f"the backup is {-result['rpo_seconds']:.0f} s younger than this host's clock: one of the clocks is wrong"
+        )
     session.tell(rto_seconds=result["rto_seconds"], rpo_seconds=result["rpo_seconds"])
     return result
 
 
 @contextlib.contextmanager
-def _counted():
+def counted():
     """The Steps of an operation; an error that leaves it tells how far it came and what that says of the backup."""
     steps = Steps()
     try:
@@ -79,14 +119,13 @@ def _counted():
 
 def test(session, wish):
     """A full restore into a scratch place; the live database is not looked at."""
-    with _counted() as steps:
-        return _test(session, wish, steps)
+    with counted() as steps:
 
+        def attempt(entry):
+            _rehearse(session, entry, steps)
+            return answer(session, entry, steps)
 
-def _test(session, wish, steps):
-    entry = _entry(session, wish, steps)
-    _rehearse(session, entry, steps)
-    return _answer(session, entry, steps)
+        return _falling_back(session, wish, steps, attempt)
 
 
 def _rehearse(session, entry, steps, also=None):
@@ -142,58 +181,91 @@ def _planned(session, wish, entry, steps):
             now=clock.now(),
         )
         row["detail"] = f"{plan.strategy}: {plan.reason}"
-        if plan.live != "absent" and not wish.force:
-            raise errors.NotConfirmed(
-                "the database exists and would be replaced", path=target.database, plan=plan.as_dict()
-            )
+        _require_confirmed(session, wish, plan)
+        if not wish.other_database:
+            origin.require_same(entry, plan, session.settings["busy_timeout"])
     return plan
 
 
+def _described(session, plan):
+    target = session.target
+    return {"id": preview.identity(plan, target.backup_dir, target.name), **plan.as_dict()}
+
+
+def _require_confirmed(session, wish, plan):
+    if wish.confirm is not None:
+        described = _described(session, plan)
+        if wish.confirm != described["id"]:
+            raise errors.NotConfirmed(
+                f"what was confirmed ({errors.excerpt(wish.confirm)}) is another plan than this one "
+                f"({described['id']}: {errors.show(plan.entry.file)})",
+                path=plan.database,
+                hint="Nothing was changed; look at the plan of now (--check, check mode) and confirm that.",
+                plan=described,
+            )
+    elif plan.live != "absent" and not wish.force:
+        raise errors.NotConfirmed(
+            "the database exists and would be replaced", path=plan.database, plan=_described(session, plan)
+        )
+
+
 def rehearse_planned(session, wish):
-    """Check mode: plan the restore as it would run, rehearse it, and tell whether it would change anything."""
-    with _counted() as steps:
-        return _rehearse_planned(session, wish, steps)
+    """Check mode: plan the restore as it would run, rehearse it, and tell what it would change."""
+    with counted() as steps:
+        return _falling_back(session, wish, steps, lambda entry: _rehearse_planned(session, wish, steps, entry))
 
 
-def _rehearse_planned(session, wish, steps):
-    entry = _entry(session, wish, steps)
+def _rehearse_planned(session, wish, steps, entry):
     plan = _planned(session, wish, entry, steps)
-    same = []
+    if plan.strategy == "replace" and plan.in_use_by:
+        session.warnings.append(
+            f"{errors.show(plan.database)} must be replaced, so these must be stopped before: "
+            + processes.describe(plan.in_use_by)
+        )
+    looks = []
 
     def look(directory, staged):
-        if plan.pre_backup and plan.live == "sound" and files.size(plan.database):
-            same.append(_live_equals(session, plan, directory, staged, steps))
+        with steps.step("compare_live") as row:
+            seen = preview.look(plan, directory, staged, session.settings["busy_timeout"])
+            known = {True: "already has this content", False: "differs", None: "was not compared as a whole"}
+            row["detail"] = f"the live content {known[seen.equal]}"
+        looks.append((seen, staged.expected.get("tables") or {}))
 
     _rehearse(session, entry, steps, also=look)
-    return _answer(session, entry, steps, changed=not any(same), plan=plan.as_dict())
-
-
-def _live_equals(session, plan, directory, staged, steps):
-    """Whether the live database has the backup's content already: then a restore changes nothing."""
-    with steps.step("compare_live") as row:
-        files.require_space(directory, files.size(plan.database), "the comparison with the live database")
-        path = os.path.join(directory, "live.db")
-        files.create_new(path)
-        snapshot.take(plan.database, path, busy_timeout=session.settings["busy_timeout"])
-        equal = files.sha256(path) == staged.content_sha256
-        row["detail"] = "the live database already has this content" if equal else "the live content differs"
-    return equal
+    seen, then = looks[0]
+    described = {
+        **_described(session, plan),
+        "rows": preview.rows(seen.tables, then),
+        "seconds_expected": preview.seconds_expected(steps.rows),
+        "planned_at": clock.iso(clock.now()),
+    }
+    return answer(session, entry, steps, changed=not (seen.equal and plan.pre_backup), plan=described)
 
 
 def restore(session, wish):
     """The restore itself, after one that was interrupted has been settled."""
-    with _counted() as steps:
-        return _restore(session, wish, steps)
+    with counted() as steps:
+        verify.check_level(session.settings["verify"])
+        room.settle_interrupted(session)
+        return _falling_back(session, wish, steps, lambda entry: _restore(session, wish, steps, entry))
 
 
-def _restore(session, wish, steps):
-    verify.check_level(session.settings["verify"])
+def bring_back(session, wish, steps, entry):
+    """Restore what an earlier restore has kept. One that did not pass its verification then is not asked to now."""
+    if not entry.verified:
+        return _restore(session, wish, steps, entry, level="none", assertions=())
+    return _restore(session, wish, steps, entry, assertions=())
+
+
+def _restore(session, wish, steps, entry, level=None, assertions=None):
     if not os.path.isdir(os.path.dirname(session.target.database)):
-        _planned(session, wish, _entry(session, wish, steps), steps)
-    with room.restore_journal(session) as (log, recovered):
+        _planned(session, wish, entry, steps)
+    with room.restore_journal(session) as log:
         try:
-            entry = _entry(session, wish, steps)
             plan = _planned(session, wish, entry, steps)
+            described = _described(session, plan)
+            if plan.strategy == "replace" and plan.live != "absent":
+                plan_room.require_replaceable(plan.database, plan.reason)
         except errors.BackupError:
             log.finish()
             raise
@@ -201,8 +273,8 @@ def _restore(session, wish, steps):
             apply_room.Restore(
                 plan=plan,
                 target=session.target,
-                level=session.settings["verify"],
-                assertions=tuple(session.settings["assertions"]),
+                level=level or session.settings["verify"],
+                assertions=tuple(session.settings["assertions"] if assertions is None else assertions),
                 rollback=wish.rollback,
                 may_replace=wish.strategy == "auto",
                 log=log,
@@ -211,12 +283,12 @@ def _restore(session, wish, steps):
             )
         )
     kept = done.kept
-    return _answer(
+    return answer(
         session,
         entry,
         steps,
         changed=done.changed,
         pre_restore_backup=kept.shown if kept else None,
-        plan=plan.as_dict(),
-        recovered=recovered,
+        plan=described,
+        recovered=session.recovered,
     )

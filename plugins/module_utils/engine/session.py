@@ -11,6 +11,7 @@ from . import audit, catalog, clock, config, errors, files, lock, manifest, owne
 from .restore import journal as journal_room
 
 # Where the audit line goes when its own place cannot be written: no operation is to leave no trace.
+_SETTLING = ("backup", "restore")  # These finish or undo an interrupted restore themselves.
 _LAST_RESORT = os.path.join("~", ".local", "state", "digitalme-backup", "audit.jsonl")
 
 
@@ -63,6 +64,8 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
             session.note["audit_log"] = loaded.audit_log or _beside(call.get("backup_dir"))
             session.target = config.target(loaded, **call)
             session.note["audit_log"] = session.target.audit_log
+            if silent or name not in _SETTLING:
+                _warn_of_pending(session)
             yield session
         except errors.BackupError:
             raise
@@ -82,6 +85,21 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
             _give_back(session)
         if isinstance(cause, errors.BackupError) and session.warnings:
             cause.details.setdefault("warnings", session.warnings)
+
+
+def _warn_of_pending(session):
+    """Tell of a restore of the database that was interrupted: whoever looks at its backups must know."""
+    target = session.target
+    database = target.database or catalog.database_of(target.backup_dir, target.name)
+    if database is None:
+        return
+    try:
+        pending = journal_room.pending(database)
+        message = pending.message if pending else None
+    except errors.BackupError as error:
+        message = error.message
+    if message and message not in session.warnings:
+        session.warnings.append(message)
 
 
 def _give_back(session):
@@ -235,37 +253,38 @@ def exclusive_where_writable(session):
 
 
 @contextlib.contextmanager
-def restore_journal(session):
-    """The open, locked journal of the database, after an interrupted restore in it was settled."""
+def restore_journal(session, undo=False):
+    """The open, locked journal of the database, after an interrupted restore in it was settled (`recovered` tells)."""
     target = session.target
     log = journal_room.Journal.open(target.database, session.settings["busy_timeout"])
     try:
-        settled = _settle(session, log)
-        yield log, settled
+        _settle(session, log, undo)
+        yield log
     finally:
         log.close()
 
 
-def settle_interrupted(session, wait=True):
+def settle_interrupted(session, wait=True, undo=False):
     """Finish or undo a restore of the database that was killed, if there is one; ``session.recovered`` tells.
+
+    With ``undo`` the old content is brought back wherever it came to, as long as it is there.
 
     One that is running now is waited for, or left alone when ``wait`` is False.
     """
     path = journal_room.path_for(session.target.database)
     if not files.exists(path) or (not wait and lock.is_held(path)):
         return
-    with restore_journal(session) as (log, _settled):
+    with restore_journal(session, undo) as log:
         log.finish()
 
 
-def _settle(session, log):
+def _settle(session, log, undo):
     from .restore import recover
 
-    settled = recover.settle(session.target.database, log, session.settings["busy_timeout"])
+    settled = recover.settle(session.target.database, log, session.settings["busy_timeout"], undo)
     if settled:
         session.recovered = settled
         session.tell(recovered=f"{settled['outcome']}: {settled['detail']}")
         session.warnings.append(
             f"an interrupted restore of {errors.show(settled['backup'])} was {settled['outcome']}: {settled['detail']}"
         )
-    return settled

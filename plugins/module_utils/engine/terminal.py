@@ -126,6 +126,9 @@ def show_validate(result):
 
 def show_restore(result):
     show_steps(result["steps"])
+    if result["backup"] is None:
+        _show_settled(result)
+        return
     lost = "unknown" if result["rpo_seconds"] is None else f"{result['rpo_seconds']:.0f} s"
     name = errors.show(result["backup"]["file"])
     unchanged = "is what the database already holds" if result["plan"] else "can be restored"
@@ -133,6 +136,29 @@ def show_restore(result):
     put(f"{name} {done_word}: RTO {result['rto_seconds']:.2f} s, RPO {lost}")
     if result["pre_restore_backup"]:
         put(f"the old content is kept in {errors.show(result['pre_restore_backup'])}")
+    _show_plan(result["plan"] or {})
+
+
+def _show_settled(result):
+    """What came of a restore that was resumed or undone without another backup."""
+    settled = result["recovered"]
+    if not result["changed"]:
+        put("nothing to do: no restore of this database was interrupted")
+    elif settled:
+        put(f"{errors.show(settled['backup'])} {settled['outcome']}: {errors.show(settled['detail'])}")
+    else:
+        put("the old content is back")
+
+
+def _show_plan(plan):
+    """What check mode has found out: the rows that would change, and the id that confirms exactly this."""
+    if "rows" not in plan:
+        return
+    for row in plan["rows"]:
+        if row["now"] != row["then"]:
+            now, then = ("-" if count is None else count for count in (row["now"], row["then"]))
+            put(f"  table {errors.show(row['table'])}: {now} rows now, {then} in the backup")
+    put(f"about {plan['seconds_expected']:.1f} s; confirm this plan with --confirm {plan['id']}, or --force")
 
 
 def show_retention(result):

@@ -272,6 +272,22 @@ def count_rows(connection):
     return {name: connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in names}
 
 
+def readable_rows(connection):
+    """As `count_rows`, of a database that may be damaged: None for a table that cannot be read, {} for the schema."""
+    sql = "SELECT name FROM sqlite_master WHERE type='table' AND rootpage>0"
+    try:
+        names = [name for (name,) in connection.execute(sql).fetchall() if not name.lower().startswith(_NEVER_COUNTED)]
+    except sqlite3.Error:
+        return {}
+    found = {}
+    for name in filter(_encodable, names):
+        try:
+            found[name] = connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
+        except sqlite3.Error:
+            found[name] = None
+    return found
+
+
 def _encodable(name):
     """Whether SQL can name it at all: SQLite lets a table have a name that is no UTF-8, which Python cannot pass on."""
     try:

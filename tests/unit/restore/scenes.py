@@ -8,11 +8,12 @@ content, the backup the *new* one (it is what a restore brings).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
 
-from engine import audit, catalog, clock, errors, files, manifest, operations
+from engine import audit, catalog, clock, errors, files, kept_files, manifest, operations
 from engine.restore import journal
 
 # Passes on the staged copy and fails on the live database: so a restore gets as far as its last check, and fails it.
@@ -142,11 +143,12 @@ class Scene:
     def check_tidy(self):
         live = set(os.listdir(os.path.dirname(self.path)))
         # SQLite may leave a journal that is not hot, or a log, for the next one who opens the database.
-        assert live <= {"app.db", "app.db-wal", "app.db-shm", "app.db-journal", ".app.db.restore-set-aside"}, live
+        live = {name for name in live if not name.startswith(".app.db.restore-set-aside")}
+        assert live <= {"app.db", "app.db-wal", "app.db-shm", "app.db-journal"}, live
         known = {".state"}
         for entry in self.check_catalog():
             known |= {entry.file, entry.file + manifest.SUFFIX}
-        for file in catalog.quarantined(self.backups, "app"):
+        for file in kept_files.quarantined(self.backups, "app"):
             known |= {file, file + manifest.SUFFIX}
         for name in os.listdir(self.backups):
             if name.endswith(catalog.RAW) and name + manifest.SUFFIX in os.listdir(self.backups):
@@ -265,6 +267,52 @@ class RolledBackDamaged(ReplaceDamaged):
     options = {"assertions": ONLY_ELSEWHERE}
 
 
+class UndoInPlace(Scene):
+    """The restore is over, and what it replaced is brought back: the content before is the old one here."""
+
+    options: dict = {"undo": True}
+
+    def build(self):
+        super().build()
+        before = self.read()
+        operations.restore(database=self.path, backup_dir=self.backups, force=True)
+        self.new = before
+
+
+class UndoReplace(UndoInPlace):
+    options = {"undo": True, "strategy": "replace"}
+
+
+class UndoRaw(ReplaceDamaged):
+    """What the restore replaced was too damaged to be read: its bytes are brought back, with their log."""
+
+    options = {"undo": True}
+
+    def build(self):
+        super().build()
+        before = self.read()
+        done = operations.restore(database=self.path, backup_dir=self.backups, force=True)
+        self.kept = done["pre_restore_backup"]
+        self.new = before
+
+    def raw(self):
+        """The log follows its file in a moment of its own, in which it is still staged."""
+        staged, found = journal.staged_path(self.path) + "-wal", super().raw()
+        if "-wal" not in found and os.path.exists(staged) and not os.path.exists(journal.staged_path(self.path)):
+            found["-wal"] = files.sha256(staged)
+        return found
+
+    def next_run(self):
+        pending = self.pending()
+        an_hour_later()
+        with contextlib.suppress(errors.BackupError):
+            self.back_up()
+        assert self.pending() is None
+        if pending is not None and self.content() == "old":
+            operations.restore(database=self.path, backup_dir=self.backups, force=True, undo=True, backup=self.kept)
+            assert self.content() == "new"
+
+
 class Unchanged(Scene):
     """The live database has the backup's content already: the needless pre-restore backup goes again."""
 
@@ -353,6 +401,9 @@ ALL = (
     RolledBackInPlace,
     RolledBackReplace,
     RolledBackDamaged,
+    UndoInPlace,
+    UndoReplace,
+    UndoRaw,
     Unchanged,
     Backup,
     BackupCompressed,

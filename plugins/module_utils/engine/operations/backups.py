@@ -74,6 +74,11 @@ def restore(
     assertions=None,
     rollback=True,
     strategy="auto",
+    confirm=None,
+    fall_back=False,
+    other_database=False,
+    resume=False,
+    undo=False,
     busy_timeout=None,
     config_path=None,
     caller=None,
@@ -83,8 +88,13 @@ def restore(
     """Restore a backup over a database, or rehearse it (``test``; with ``check`` the planned restore is rehearsed).
 
     {changed, recoverable, steps, backup, pre_restore_backup, rolled_back, rto_seconds, rpo_seconds, plan, recovered}.
-    Raises NotConfirmed for an existing database without ``force``; RolledBack when the old content was brought back.
+    ``resume`` ends a restore that was interrupted, ``undo`` brings the content back that was there before the last one.
+    Raises NotConfirmed for an existing database without ``force`` or with a ``confirm`` that is not the plan's id,
+    OtherDatabase unless ``other_database``, and RolledBack when the old content was brought back.
     """
+    ways = [way for way, wanted in (("resume", resume), ("undo", undo), ("test", test)) if wanted]
+    if len(ways) > 1:
+        raise errors.UsageError("of resume, undo and test only one can be asked for")
     backup_dir, name = room.where(backup, backup_dir, name, config_path)
     given = call.about(
         config_path,
@@ -100,13 +110,23 @@ def restore(
     with room.operation("restore_test" if rehearsal else "restore", given, caller=caller, progress=progress) as session:
         from .. import restoring
 
-        wish = restoring.Wish(backup, force, pre_backup, rollback, strategy)
+        wish = restoring.Wish(backup, force, pre_backup, rollback, strategy, confirm or None, fall_back, other_database)
         with room.exclusive_where_writable(session):
-            if test:
-                return restoring.test(session, wish)
-            if check:
-                return restoring.rehearse_planned(session, wish)
-            return restoring.restore(session, wish)
+            return _restore(session, wish, ways[0] if ways else "restore", check)
+
+
+def _restore(session, wish, way, check):
+    """``way`` is restore, test, resume or undo; ``check`` tells what it would do instead."""
+    from .. import restoring
+
+    if way in ("resume", "undo"):
+        from .. import undoing
+
+        session.tell(way=way)
+        return undoing.planned(session, wish, way) if check else getattr(undoing, way)(session, wish)
+    if way == "test":
+        return restoring.test(session, wish)
+    return restoring.rehearse_planned(session, wish) if check else restoring.restore(session, wish)
 
 
 def retention(

@@ -81,20 +81,22 @@ def apply(restore):
 
 
 def _end(restore, outcome, detail):
+    end(restore.path, restore.log, restore.steps, outcome, detail)
+
+
+def end(path, log, steps, outcome, detail):
     """Remove what was kept for the way back. A crash leaves some of it, and the journal by which the next run does so.
 
     The staged copy goes after the outcome is written down: that it is there means that it was not renamed.
     What cannot be removed is left in the same way, and changes nothing in the outcome.
     """
-    staged = journal_room.staged_path(restore.path)
     try:
-        restore.log.end(outcome, detail)
-        swap.forget_old(restore.path)
-        for suffix in ("", "-journal"):
-            files.remove(staged + suffix)
-        restore.log.finish()
+        log.end(outcome, detail)
+        swap.forget_old(path)
+        recover.remove_staged(path)
+        log.finish()
     except OSError as error:
-        restore.steps.skipped("tidy", f"left for the next run, because of: {error}")
+        steps.skipped("tidy", f"left for the next run, because of: {error}")
 
 
 def _prepare(restore, staged_path):

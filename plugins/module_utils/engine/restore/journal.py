@@ -43,7 +43,8 @@ class Pending(NamedTuple):
         backup = self.record.get("backup", "an unknown backup")
         return (
             f"a restore of {errors.show(backup)} begun at {begun} was interrupted ({self.phase}); "
-            "the next backup or restore of this database finishes or undoes it"
+            "the next backup or restore of this database finishes or undoes it, "
+            "and so does restore --resume or restore --undo"
         )
 
 

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     needed_bytes: int
     pre_backup: bool
     rpo_seconds: float | None
+    in_use_by: list
 
     def as_dict(self):
         return {
@@ -47,14 +48,15 @@ class Plan(NamedTuple):
             "needed_bytes": self.needed_bytes,
             "pre_backup": self.pre_backup,
             "rpo_seconds": self.rpo_seconds,
+            "in_use_by": self.in_use_by,
         }
 
 
 def plan(entry, path, *, strategy, pre_backup, busy_timeout, now):
     """The Plan for restoring the catalog entry over the database at the real path ``path``.
 
-    Reads only. Raises UsageError, DatabaseNotAFile, InUse (with the processes), ReadOnly for a single file that is
-    bind-mounted and cannot be opened, DatabaseBusy.
+    Reads only. Raises UsageError, DatabaseNotAFile, ReadOnly for a single file that is bind-mounted and cannot be
+    opened, DatabaseBusy. Who holds the file is only told: they may be stopped before the plan is carried out.
     """
     if strategy not in STRATEGIES:
         raise errors.UsageError(f"unknown strategy '{strategy}'; there are: {', '.join(STRATEGIES)}")
@@ -65,7 +67,12 @@ def plan(entry, path, *, strategy, pre_backup, busy_timeout, now):
     needed = content + (max(content, files.size(path)) if chosen == "in_place" else 0)
     rpo = None if entry.created_at is None else round(clock.seconds_between(entry.created_at, now), 3)
     wanted = pre_backup and live != "absent"
-    return Plan(entry, path, live, cause, header, chosen, reason, content, needed, wanted, rpo)
+    found, _unseen = processes.holders(_all_files(path))
+    return Plan(entry, path, live, cause, header, chosen, reason, content, needed, wanted, rpo, found)
+
+
+def _all_files(path):
+    return [path, *(path + suffix for suffix in database.SIDECARS)]
 
 
 def judge_live(path, busy_timeout):
@@ -126,7 +133,7 @@ def _choose(strategy, path, live, cause, header, page_size):
         return "in_place", "SQLite can open the live database, so open connections stay valid"
     reason = why_not or "asked for"
     if live != "absent":
-        require_replaceable(path, reason)
+        _require_renamable(path, reason)
     return "replace", reason
 
 
@@ -141,18 +148,23 @@ def _why_not_in_place(live, cause, header, page_size):
 
 
 def require_replaceable(path, reason):
+    """Raise ReadOnly for a mount point of its own, InUse while others hold the file."""
+    _require_renamable(path, reason)
+    require_free(path)
+
+
+def _require_renamable(path, reason):
     if files.is_mount_point(path):
         raise errors.ReadOnly(
             f"the file must be replaced ({reason}), but it is a mount point of its own, which cannot be renamed over",
             path=path,
             hint="Restore it on the host, at the source of the mount, with the container stopped.",
         )
-    require_free(path)
 
 
 def require_free(path):
     """Raise InUse, naming the processes, when another process holds the database or a sidecar open."""
-    found, _unseen = processes.holders([path, *(path + suffix for suffix in database.SIDECARS)])
+    found, _unseen = processes.holders(_all_files(path))
     if found:
         raise errors.InUse(
             f"the file must be replaced, and other processes hold it open: {processes.describe(found)}",

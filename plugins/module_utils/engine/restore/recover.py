@@ -21,15 +21,16 @@ from . import plan as plan_room
 from . import swap
 
 
-def settle(database, log, busy_timeout):
-    """Settle the pending restore in the open journal; {phase, outcome, detail, backup, started_at}, or None.
+def settle(database, log, busy_timeout, undo=False):
+    """Settle the pending restore in the open journal; {phase, outcome, detail, backup, kept, started_at}, or None.
 
-    ``outcome`` is ``undone`` or ``finished``. Raises when it cannot be settled now (the database is locked, the disk is
-    full); the journal is then kept for the next run.
+    ``outcome`` is ``undone`` or ``finished``. With ``undo`` a file that was replaced is brought back also where the new
+    one is sound; after one that was written in place the caller restores what was ``kept``. Raises when it cannot be
+    settled now (the database is locked, the disk is full); the journal is then kept for the next run.
     """
     pending = log.pending
     if pending is None:
-        _remove_staged(database)
+        remove_staged(database)
         return None
     record = pending.record
     settlers = {"in_place": _in_place, "replace": _replace}
@@ -38,22 +39,24 @@ def settle(database, log, busy_timeout):
     elif pending.phase in (journal_room.BEGUN, journal_room.CAPTURED):
         outcome, detail = "undone", "the database had not been touched"
     else:
-        outcome, detail = settlers[record["strategy"]](database, pending, log, busy_timeout)
+        outcome, detail = settlers[record["strategy"]](database, pending, log, busy_timeout, undo)
     log.end(outcome, detail)
     swap.forget_old(database)
-    _remove_staged(database)
+    remove_staged(database)
     log.clear()
     return {
         "phase": pending.phase,
         "outcome": outcome,
         "detail": detail,
         "backup": record.get("backup"),
+        "kept": record.get("kept"),
         "started_at": record.get("started_at"),
         "settled_at": clock.iso(clock.now()),
     }
 
 
-def _remove_staged(database):
+def remove_staged(database):
+    """Remove the staged copy, with whatever lies beside it."""
     staged = journal_room.staged_path(database)
     for suffix in ("", "-journal", "-wal", "-shm"):
         files.remove(staged + suffix)
@@ -82,7 +85,7 @@ def _proven_corrupt(database, busy_timeout):
         return False
 
 
-def _in_place(database, pending, log, busy_timeout):
+def _in_place(database, pending, log, busy_timeout, _undo):
     record = pending.record
     # Opening it lets SQLite roll back or replay, so that it is the old content or the new, whole.
     if pending.phase == journal_room.ROLLING_BACK:
@@ -114,14 +117,15 @@ def _write_back(database, record, log, busy_timeout):
     return "undone", "the old content was put back from the pre-restore backup"
 
 
-def _replace(database, pending, log, busy_timeout):
+def _replace(database, pending, log, busy_timeout, undo):
     record = pending.record
     if files.exists(journal_room.staged_path(database)):
         swap.sidecars_back(database)
         return "undone", "the old file was never away"
     if not record.get("existed", True):
         return "finished", "the new file is in place; there had been none"
-    if pending.phase != journal_room.ROLLING_BACK and not _proven_corrupt(database, busy_timeout):
+    wanted = undo or pending.phase == journal_room.ROLLING_BACK
+    if not wanted and not _proven_corrupt(database, busy_timeout):
         return "finished", "the new file had been put in place and is sound"
     if files.exists(journal_room.aside_path(database)):
         plan_room.require_free(database)
