@@ -9,7 +9,7 @@ import os
 from ansible.errors import AnsibleFilterError
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import catalog, cron, errors, settings
 
-# What a role needs to know of a database and the engine does not.
+# What a role needs to know of a database and the engine does not; beside them `application`, of the role `restore`.
 _OF_THE_ROLE = {"user": str, "group": str, "container": str, "container_engine": str}
 _UNIT_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.-")
 
@@ -46,6 +46,7 @@ def _one(row, root, common):
         raise AnsibleFilterError(f"digitalme_backup_databases: each is a path, or a mapping with a 'path', not {row!r}")
     row = dict(row)
     ours = {key: row.pop(key, None) for key in _OF_THE_ROLE}
+    application = row.pop("application", None)
     for key, value in ours.items():
         if value is not None and not isinstance(value, (str, int)):
             raise AnsibleFilterError(f"digitalme_backup_databases: '{key}' of {row['path']} is no name")
@@ -67,6 +68,7 @@ def _one(row, root, common):
         "timezone": zone,
         "unit": "digitalme-backup-" + unit_name(row["name"]),
         "settings": {**row, "path": os.path.normpath(row["path"])},
+        "application": application,
         **ours,
     }
 

@@ -95,6 +95,10 @@ options:
       - What is there now is kept in turn. For a finished restore this needs O(force), too.
     type: bool
     default: false
+  config_path:
+    description:
+      - The host's configuration, where it is not in its usual place.
+    type: path
   strategy:
     description:
       - V(in_place) lets SQLite write the backup into the live file in one transaction. Connections of applications stay
@@ -219,6 +223,7 @@ def main():
         "confirm": {"type": "str"},
         "fall_back": {"type": "bool", "default": False},
         "other_database": {"type": "bool", "default": False},
+        "config_path": {"type": "path"},
         "resume": {"type": "bool", "default": False},
         "undo": {"type": "bool", "default": False},
         "busy_timeout": {"type": "float"},
