@@ -33,6 +33,7 @@ options:
   database:
     description:
       - Path of the SQLite file to restore. A symbolic link is resolved once.
+      - A directory with V(/) at its end means the file in it that the backup was made of.
       - Not needed with O(test), or where the host's configuration says it for O(name).
     type: path
   backup:

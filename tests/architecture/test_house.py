@@ -78,11 +78,15 @@ _TEST = "a restore test replaces nothing"
 _INFO = "the command shows one backup; `list` has the filters"
 COMMANDS = {
     "backup": ("sqlite_backup", {}),
-    "restore": ("sqlite_restore", {"test": "it is a command of its own"}),
+    "restore": (
+        "sqlite_restore",
+        {"test": "it is a command of its own", "config_path": "it is --config, as everywhere"},
+    ),
     "test": (
         "sqlite_restore",
         {
             "test": "it is this command",
+            "config_path": "it is --config, as everywhere",
             **dict.fromkeys(("force", "pre_backup", "rollback", "strategy", "confirm"), _TEST),
             **dict.fromkeys(("other_database", "resume", "undo"), _TEST),
         },

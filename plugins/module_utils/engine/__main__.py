@@ -73,7 +73,27 @@ def _perform(parsed, options, terminal):
         options["say"] = terminal.say
     if options.get("annotations"):
         options["annotations"] = dict(_pair(text, "annotation") for text in options["annotations"])
-    return getattr(operations, parsed.run)(**options)
+    operation = getattr(operations, parsed.run)
+    if parsed.command == "restore" and _asks(parsed):
+        return _after_asking(operation, options, terminal)
+    return operation(**options)
+
+
+def _asks(parsed):
+    """Whether a person sits there who can be asked, and nobody has confirmed it yet."""
+    said = parsed.force or parsed.confirm or parsed.check or parsed.resume or parsed.json
+    return not said and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _after_asking(operation, options, terminal):
+    """Show what a restore would do, and do exactly that when a person says yes."""
+    seen = operation(**{**options, "check": True, "force": True})
+    terminal.show_restore(seen)
+    if not terminal.yes("Restore as planned?"):
+        raise errors.NotConfirmed("the answer was not yes")
+    # An undo has no plan with an id: what it brings back was shown by name.
+    confirmed = {"confirm": seen["plan"]["id"]} if seen["plan"] else {"force": True}
+    return operation(**{**options, **confirmed})
 
 
 def _assertions(texts):

@@ -128,6 +128,23 @@ def where(reference, backup_dir, name, config_path=None):
     return os.path.dirname(path), name
 
 
+def database_in(database, reference, backup_dir, name, config_path=None):
+    """The database that is meant by a directory with a slash at its end: the file in it that the backup was made of.
+
+    Where that cannot be told the directory is handed on, and the operation says what is wrong.
+    """
+    if not database or not database.endswith(("/", os.sep)):
+        return database
+    try:
+        loaded = config.load(config_path)
+        found = config.target(loaded, backup_dir=backup_dir, name=name, need_database=False)
+        entry = catalog.resolve(reference, found.backup_dir, found.name)
+    except errors.BackupError:
+        return database
+    path = (entry.manifest or {}).get("source", {}).get("path") or ""
+    return os.path.join(database, os.path.basename(path))
+
+
 def _configured(config_path):
     try:
         return {entry["name"] for entry in config.load(config_path).databases}

@@ -86,6 +86,13 @@ def failed(error, as_json, show):
     say(f"error ({error.error_code}): {error.message}")
 
 
+def yes(question):
+    """Whether the person on the terminal says yes."""
+    sys.stderr.write(f"{question} Type yes: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() == "yes"
+
+
 def show_steps(rows):
     for row in rows:
         put(f"  {row['status']:<8}{row['name']:<14}{row['seconds']:>9.3f} s  {errors.show(row['detail'])}")
@@ -132,7 +139,8 @@ def show_restore(result):
     lost = "unknown" if result["rpo_seconds"] is None else f"{result['rpo_seconds']:.0f} s"
     name = errors.show(result["backup"]["file"])
     unchanged = "is what the database already holds" if result["plan"] else "can be restored"
-    done_word = "restored" if result["changed"] else unchanged
+    planned = "rows" in (result["plan"] or {})
+    done_word = ("would be restored" if planned else "restored") if result["changed"] else unchanged
     put(f"{name} {done_word}: RTO {result['rto_seconds']:.2f} s, RPO {lost}")
     if result["pre_restore_backup"]:
         put(f"the old content is kept in {errors.show(result['pre_restore_backup'])}")
@@ -158,6 +166,7 @@ def _show_plan(plan):
         if row["now"] != row["then"]:
             now, then = ("-" if count is None else count for count in (row["now"], row["then"]))
             put(f"  table {errors.show(row['table'])}: {now} rows now, {then} in the backup")
+    put(f"{errors.show(plan['database'])} is {plan['live']} and would be restored by {plan['strategy']}")
     put(f"about {plan['seconds_expected']:.1f} s; confirm this plan with --confirm {plan['id']}, or --force")
 
 

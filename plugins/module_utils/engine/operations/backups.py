@@ -96,16 +96,9 @@ def restore(
     if len(ways) > 1:
         raise errors.UsageError("of resume, undo and test only one can be asked for")
     backup_dir, name = room.where(backup, backup_dir, name, config_path)
-    given = call.about(
-        config_path,
-        database,
-        backup_dir,
-        name,
-        verify=verify,
-        assertions=assertions,
-        busy_timeout=busy_timeout,
-        need_database=not test,
-    )
+    database = room.database_in(database, backup, backup_dir, name, config_path)
+    options = {"verify": verify, "assertions": assertions, "busy_timeout": busy_timeout, "need_database": not test}
+    given = call.about(config_path, database, backup_dir, name, **options)
     rehearsal = test or check
     with room.operation("restore_test" if rehearsal else "restore", given, caller=caller, progress=progress) as session:
         from .. import restoring
