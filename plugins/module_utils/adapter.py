@@ -28,11 +28,11 @@ def common():
     return {"backup_dir": {"type": "path"}, "name": {"type": "str"}}
 
 
-def run(argument_spec, operation, *, checks=True, diff=None, **fixed):
+def run(argument_spec, operation, *, checks=True, diff=None, without=(), **fixed):
     """Run the module: one call of ``operations.<operation>`` with its parameters and the ``fixed`` arguments.
 
     ``checks`` says whether the operation itself knows check mode (one that changes nothing does not need to).
-    ``diff(result)`` gives (before, after) lines.
+    ``diff(result)`` gives (before, after) lines. ``without`` names the parameters that are none of the operation's.
     """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
     if sys.version_info < OLDEST_PYTHON:
@@ -40,7 +40,8 @@ def run(argument_spec, operation, *, checks=True, diff=None, **fixed):
         module.fail_json(
             error_code="usage", msg=f"this host has Python {found}; 3.9 or newer is needed ({sys.executable})"
         )
-    arguments = {**module.params, **fixed, "caller": {"via": "ansible"}}
+    params = {key: value for key, value in module.params.items() if key not in without}
+    arguments = {**params, **fixed, "caller": {"via": "ansible"}}
     if checks:
         arguments["check"] = module.check_mode
     try:

@@ -196,9 +196,9 @@ def scan(backup_dir, name):
         if file.endswith(manifest.SUFFIX):
             backup = file[: -len(manifest.SUFFIX)]
             orphan = backup not in present and partial(backup) not in present
-            if orphan and _belongs(backup, name):
+            if orphan and belongs(backup, name):
                 entries.append(_orphan(backup_dir, backup, name))
-        elif _belongs(file, name):
+        elif belongs(file, name):
             with contextlib.suppress(errors.BackupNotFound):  # It was removed since the directory was read.
                 entry = read_entry(os.path.join(backup_dir, file), name)
                 if entry is not None:
@@ -217,7 +217,7 @@ def _nth(file):
     return [int(match.group("nth") or 1)] if match else [0]
 
 
-def _belongs(file, name):
+def belongs(file, name):
     """Whether a file's name says that it is a backup of this name (by our pattern, or made by hand)."""
     match = ANY_BACKUP.fullmatch(file)
     if match:

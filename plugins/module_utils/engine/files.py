@@ -222,6 +222,43 @@ def copy(source, target, *, hasher=None, progress=None, mode=0o600):
     return total
 
 
+def copy_range(reader, offset, length, target):
+    """Copy so many bytes of an open file, from an offset on, into a new file; returns how many there were.
+
+    Not durable: what needs it is made again after a crash.
+    """
+    os.lseek(reader, offset, os.SEEK_SET)
+    writer = open_new(target)
+    try:
+        copied = 0
+        while copied < length:
+            data = os.read(reader, min(CHUNK, length - copied))
+            if not data:
+                break
+            write_all(writer, data)
+            copied += len(data)
+        return copied
+    finally:
+        os.close(writer)
+
+
+def append(source, target):
+    """Add the bytes of a regular file to the end of another, which is made where it is missing; returns its size.
+
+    Not durable: whoever finishes the target checks all of it and syncs it.
+    """
+    reader = open_regular(source)
+    try:
+        writer = open_append(target)
+        try:
+            pump(reader, writer, os.fstat(reader).st_size)
+            return os.fstat(writer).st_size
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+
+
 def pump(reader, writer, expected, *, hasher=None, progress=None):
     """Move all bytes from one descriptor to another; returns how many."""
     buffer = bytearray(CHUNK)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .backups import backup, delete, restore, retention
 from .hosts import discover, install, metrics, notify, run, schedule
+from .transfers import transfer
 from .views import audit_log, health, info, statistics, validate
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "run",
     "schedule",
     "statistics",
+    "transfer",
     "validate",
 ]
 

@@ -201,10 +201,18 @@ def _replace(restore, staged):
     plan, log, path = restore.plan, restore.log, restore.path
     existed = plan.live != "absent"
     log.note(journal_room.CAPTURED, strategy="replace", existed=existed)
-    swap.dress(staged.path, path, (plan.entry.manifest or {}).get("source", {}))
+    swap.dress(staged.path, path, _dress(plan.entry.manifest or {}))
     # Where SQLite failed to write in place it is not asked to fold the log either.
     live = plan.live if plan.strategy == "replace" else "damaged"
     swap.replace(staged.path, path, live, log)
+
+
+def _dress(known):
+    """What the manifest says of the file. The numbers of users mean nothing on another host than the backup's own."""
+    source = known.get("source", {})
+    if known.get("host") == manifest.host():
+        return source
+    return {key: value for key, value in source.items() if key not in ("uid", "gid")}
 
 
 def _compare(restore, staged, kept, replaced, watch):

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The steps by which backups travel to another machine: each is one call on the sending or the receiving side."""
+
+from __future__ import annotations
+
+from .. import errors
+from .. import session as room
+from . import call
+
+STEPS = ("offer", "read", "accept", "receive", "finish")
+_RECORDED = {"offer": "send", "finish": "receive"}
+
+
+def transfer(
+    *,
+    step,
+    backup_dir,
+    name,
+    backups=None,
+    newest=0,
+    unverified=False,
+    pre_restore=False,
+    manifests=None,
+    file=None,
+    offset=0,
+    part_bytes=0,
+    part=None,
+    caller=None,
+    check=False,
+    progress=None,
+):
+    """One step of a transfer: `transfer` (the room) tells what each does and raises.
+
+    offer (what is to be sent: ``backups``, ``newest``, ``unverified``, ``pre_restore``): {rows, problems}; read (a
+    ``part`` of a ``file``: ``offset``, ``part_bytes``): {bytes}; accept (the ``manifests``): {rows}; receive (a
+    ``part`` at ``offset`` of the backup of the one manifest): {bytes}; finish (those that have arrived): {rows}.
+    """
+    if step not in STEPS:
+        raise errors.UsageError(f"there is no step '{errors.excerpt(step)}'; there are: {', '.join(STEPS)}")
+    given = call.about(None, None, backup_dir, name, need_database=False)
+    silent = check or step not in _RECORDED
+    with room.operation(_RECORDED.get(step, step), given, caller=caller, progress=progress, silent=silent) as session:
+        from .. import transfer as travelling
+
+        target = session.target
+        if step == "offer":
+            wanted = {"backups": backups, "newest": newest, "unverified": unverified, "pre_restore": pre_restore}
+            rows, problems = travelling.offer(target, wanted)
+            session.tell(counts={"offered": len(rows), "damaged": len(problems)})
+            return session.result(changed=False, rows=rows, problems=problems)
+        if step == "read":
+            return session.result(changed=False, bytes=travelling.read_part(target, file, offset, part_bytes, part))
+        if step == "accept":
+            if not check:
+                travelling.tidy(target, manifests)
+            return session.result(changed=False, rows=travelling.accept(target, manifests))
+        if step == "receive":
+            with room.exclusive(session, create=True):
+                return session.result(changed=True, bytes=travelling.receive_part(target, manifests[0], offset, part))
+        return _finish(session, travelling, manifests)
+
+
+def _finish(session, travelling, manifests):
+    """Publish what has arrived; one that is not whole does not keep the others from it."""
+    rows = []
+    with room.exclusive(session, create=True):
+        for text in manifests:
+            try:
+                travelling.finish(session.target, text)
+                rows.append({"problem": None})
+            except errors.BackupInvalid as error:
+                rows.append({"problem": error.message})
+    session.tell(counts={"received": sum(row["problem"] is None for row in rows), "refused": len(rows)})
+    return session.result(changed=any(row["problem"] is None for row in rows), rows=rows)
