@@ -74,6 +74,8 @@ def _perform(parsed, options, terminal):
     if options.get("annotations"):
         options["annotations"] = dict(_pair(text, "annotation") for text in options["annotations"])
     operation = getattr(operations, parsed.run)
+    if parsed.command == "restore" and parsed.check:
+        options["force"] = True  # Who only looks at a plan need not confirm it.
     if parsed.command == "restore" and _asks(parsed):
         return _after_asking(operation, options, terminal)
     return operation(**options)
