@@ -106,9 +106,11 @@ options:
         valid and see the new content.
       - V(replace) renames a finished file over the live one. It is refused, naming the processes, while anybody holds
         the file open.
+      - V(replace_if_free) is for a database whose application has been stopped. Where nobody holds the file it is
+        replaced, which is faster than V(in_place) for a large one; else it is as V(auto).
       - V(auto) restores in place where SQLite can open the live database, and replaces the file otherwise.
     type: str
-    choices: [auto, in_place, replace]
+    choices: [auto, in_place, replace, replace_if_free]
     default: auto
 """
 
@@ -220,7 +222,7 @@ def main():
         "verify": adapter.VERIFY,
         "assertions": adapter.ASSERTIONS,
         "rollback": {"type": "bool", "default": True},
-        "strategy": {"type": "str", "choices": ["auto", "in_place", "replace"], "default": "auto"},
+        "strategy": {"type": "str", "choices": ["auto", "in_place", "replace", "replace_if_free"], "default": "auto"},
         "confirm": {"type": "str"},
         "fall_back": {"type": "bool", "default": False},
         "other_database": {"type": "bool", "default": False},

@@ -31,6 +31,8 @@ def _load(path):
 
 
 fences = _load(HERE / "fences.py")
+sys.modules["fences"] = fences
+on_host = _load(HERE / "on_host.py")
 reference = _load(ROOT / "tools" / "reference.py")
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "roles").glob("*/README.md")])
 FENCES = [fence for path in DOCUMENTS for fence in fences.of(str(path.relative_to(ROOT)), path.read_text("utf-8"))]
@@ -65,6 +67,46 @@ def test_fences_are_all_marked():
 )
 def test_fence_checker_complains_of_a_bad_mark(text, complaint):
     assert complaint in fences.problems(fences.of("x.md", text))[0]
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "lacking"),
+    [
+        ("one 1\nthree 3\n", "one 7\ntwo\nthree 12.5\n", None),
+        ("one 1\nthree 3\n", "three 3\none 1\n", "three 3"),
+        ("one 1\n", "one 1 more\n", "one 1"),
+        ("one 1...\n", "one 1 more\n", None),
+        (
+            "app_20260101_000000.db 2026-01-01T00:00:00.000Z\n",
+            "    - app_20270202_111111_2.db   2027-01-02T03:04:05Z\n",
+            None,
+        ),
+        ("confirm 0123456789abcdef\n", "confirm fedcba9876543210\n", None),
+        ("rows 5 ok\n", "rows 5 failed\n", "rows 5 ok"),
+        ("anything\n", "", "anything"),
+    ],
+)
+def test_what_a_document_shows_is_looked_for_in_its_order(shown, printed, lacking):
+    assert on_host.missing(shown, printed) == lacking
+
+
+def test_command_that_ends_otherwise_than_the_document_says_is_told(tmp_path):
+    document = tmp_path / "page.md"
+    runner = [sys.executable, str(HERE / "on_host.py"), str(document), f"--directory={tmp_path}", "--host=sh -eu"]
+    for body, good in (
+        ("<!-- test: host -->\n```console\ntrue\n```\n", True),
+        ("<!-- test: host -->\n```console\nfalse\n```\n", False),
+        ("<!-- test: controller exit 3 -->\n```console\nexit 3\n```\n", True),
+        ("<!-- test: controller after nothing -->\n```console\ntrue\n```\n", False),
+        ("<!-- test: host -->\n```console\necho 5 rows\n```\n<!-- test: output -->\n```text\n7 rows\n```\n", True),
+        ("<!-- test: host -->\n```console\necho 5 rows\n```\n<!-- test: output -->\n```text\n7 cows\n```\n", False),
+    ):
+        document.write_text(body, encoding="utf-8")
+        (tmp_path / "actions.sh").write_text("", encoding="utf-8")
+        done = subprocess.run(
+            [*runner, f"--actions={tmp_path}/actions.sh"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode == 0) == good, body + done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("fence", [f for f in FENCES if f.verb in ("run", "exit")], ids=_id)

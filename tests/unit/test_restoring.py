@@ -93,6 +93,16 @@ def test_plan_names_who_uses_the_database_and_warns_where_they_must_be_stopped(c
             call(operations.restore, force=True, strategy="replace")
 
 
+@pytest.mark.parametrize(("held", "linked"), [(False, False), (True, False), (False, True)])
+def test_file_is_replaced_if_it_is_free(call, holding, tmp_path, held, linked):
+    _write(call.path, "DELETE FROM t")
+    if linked:
+        os.link(call.path, tmp_path / "second name")
+    with holding(call.path, "SELECT count(*) FROM t") if held else contextlib.nullcontext():
+        plan = call(operations.restore, force=True, strategy="replace_if_free")["plan"]
+    assert plan["strategy"] == ("in_place" if held or linked else "replace") and _count(call.path) == 200
+
+
 def test_seconds_expected_are_those_of_the_copies_and_checks_that_a_restore_makes():
     took = {"stage": 1.0, "verify": 2.0, "compare_live": 0.5, "compare": 0.25, "other": 100.0}
     rows = [{"name": name, "status": "ok", "seconds": seconds} for name, seconds in took.items()]

@@ -133,7 +133,9 @@ def _restore(commands):
     command.add_argument(
         "--no-rollback", dest="rollback", action="store_false", help="leave the new content when a check fails"
     )
-    command.add_argument("--strategy", choices=("auto", "in_place", "replace"), default="auto", help=HOW)
+    command.add_argument(
+        "--strategy", choices=("auto", "in_place", "replace", "replace_if_free"), default="auto", help=HOW
+    )
     command.add_argument("--confirm", metavar="ID", help="in place of --force: only if the plan is still this one")
     _add_fall_back(command)
     command.add_argument("--other-database", action="store_true", help="take a backup of another database")

@@ -127,7 +127,8 @@ _ENCODERS = {"gzip": _gzip_encode, "zstd": _zstd_encode}
 def expand(source, target, method, *, stored, content, limit=None, progress=None):
     """Expand the stored file into the new file ``target``, fsynced; returns its bytes. Without one it is only read.
 
-    ``stored`` and ``content`` are hashes that see the stored and the expanded bytes. ``limit`` in bytes guards the disk
+    ``stored`` and ``content`` are hashes that see the stored and the expanded bytes; None where these are the same, so
+    that they are hashed once. ``limit`` in bytes guards the disk
     against a damaged or hostile file that never ends. Raises BackupInvalid when it cannot be expanded.
     """
     reader = files.open_regular(source, follow=True)
@@ -156,7 +157,8 @@ def _pour(pieces, source, content, limit, writer):
         total += len(data)
         if limit is not None and total > limit:
             raise errors.BackupInvalid(f"it expands to more than the {limit} bytes of its manifest", path=source)
-        content.update(data)
+        if content is not None:
+            content.update(data)
         if writer is not None:
             files.write_all(writer, data)
     return total

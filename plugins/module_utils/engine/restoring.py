@@ -276,7 +276,7 @@ def _restore(session, wish, steps, entry, level=None, assertions=None):
                 level=level or session.settings["verify"],
                 assertions=tuple(session.settings["assertions"] if assertions is None else assertions),
                 rollback=wish.rollback,
-                may_replace=wish.strategy == "auto",
+                may_replace=wish.strategy in ("auto", "replace_if_free"),
                 log=log,
                 steps=steps,
                 progress=session.progress,

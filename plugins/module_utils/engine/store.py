@@ -256,12 +256,14 @@ def unpack(entry, path, progress=None):
     With ``path`` None the bytes are only read and compared.
     """
     known = entry.manifest or {}
-    stored, content = hashlib.sha256(), hashlib.sha256()
     method = compress.by_suffix(entry.file)
+    stored = hashlib.sha256()
+    expanded = None if method == "none" else hashlib.sha256()
+    content = stored if expanded is None else expanded
     report = _staged(progress, "stage")
     most = known.get("size_bytes", entry.stored_bytes * (1 if method == "none" else LIKELY_RATIO))
     try:
-        size = compress.expand(entry.path, path, method, stored=stored, content=content, limit=most, progress=report)
+        size = compress.expand(entry.path, path, method, stored=stored, content=expanded, limit=most, progress=report)
         _require_match(entry, known, stored, content)
     except errors.BackupInvalid:
         # Bytes that do not match tell more than a decompressor that stumbles over them.

@@ -7,6 +7,9 @@
   It needs a live database that SQLite can open, and in WAL mode the same page size.
 * ``replace``: a finished file is renamed over the live one. It works whatever the live file is, but a process that
   holds the old file would go on writing into an unlinked one, so nobody may hold it.
+
+``auto`` writes in place wherever that is possible. ``replace_if_free`` is for callers that have stopped the
+application: where nobody holds the file it is replaced, which writes every page once instead of twice.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import NamedTuple
 
 from .. import catalog, clock, compress, database, errors, files, processes, store
 
-STRATEGIES = ("auto", "in_place", "replace")
+STRATEGIES = ("auto", "in_place", "replace", "replace_if_free")
 
 
 class Plan(NamedTuple):
@@ -129,12 +132,20 @@ def _choose(strategy, path, live, cause, header, page_size):
         raise errors.UsageError(
             f"{errors.show(path)} cannot be restored in place: {why_not}", hint="Use strategy auto or replace."
         )
+    if strategy == "replace_if_free" and not why_not and _is_free(path):
+        return "replace", "nobody holds the file, and to replace it is faster"
     if strategy != "replace" and not why_not:
         return "in_place", "SQLite can open the live database, so open connections stay valid"
     reason = why_not or "asked for"
     if live != "absent":
         _require_renamable(path, reason)
     return "replace", reason
+
+
+def _is_free(path):
+    """Whether the file can be replaced without anybody noticing: no holder, all processes seen, no second name."""
+    found, unseen = processes.holders(_all_files(path))
+    return not found and unseen == 0 and os.stat(path).st_nlink == 1 and not files.is_mount_point(path)
 
 
 def _why_not_in_place(live, cause, header, page_size):
