@@ -28,13 +28,13 @@ CONTROL = """#!/bin/sh
 for script in {root}/before-$1; do if [ -x "$script" ]; then "$script" || exit 1; fi; done
 case $1 in
 start)
-    [ -f {root}/pid ] && kill -0 "$(cat {root}/pid)" 2>/dev/null && exit 0
+    [ -f {root}/pid ] && grep -qs '^State:.[^Z]' "/proc/$(cat {root}/pid)/status" && exit 0
     {python} {service} {database} --port {port} --pause 0.01 </dev/null >{root}/log 2>&1 &
     echo $! >{root}/pid ;;
 stop)
     [ -f {root}/pid ] || exit 0
     kill "$(cat {root}/pid)" 2>/dev/null
-    while kill -0 "$(cat {root}/pid)" 2>/dev/null; do sleep 0.02; done
+    while grep -qs '^State:.[^Z]' "/proc/$(cat {root}/pid)/status"; do sleep 0.02; done
     rm -f {root}/pid ;;
 esac
 """
@@ -59,7 +59,7 @@ class Shop:
         self.application = {
             "commands": {"stop": f"{self.control} stop", "start": f"{self.control} start"},
             "probe": {"url": f"http://127.0.0.1:{self.port}/", "contains": "ledger"},
-            "timeout": 5,
+            "timeout": 8,
         }
         self.hosts = {"shop-17": {}}
 
@@ -255,7 +255,6 @@ def test_application_that_does_not_come_up_gets_its_old_content_back(shop, damag
         shop.damage()
     before = files.sha256(shop.database) if damaged else shop.ledger()
     shop.application["probe"]["contains"] = "what it never says"
-    shop.application["timeout"] = 2
     status, said = shop.play("-e", "confirm=yes")
     assert status == 2 and "NOT RESTORED" in said and "Rolled back" in said and "Ada, +44 1" in said, said
     if damaged:
@@ -275,7 +274,7 @@ def test_application_that_does_not_come_up_gets_its_old_content_back(shop, damag
 def test_operators_own_command_can_refuse_the_restored_content(shop, what, cause):
     shop.write()
     rows = shop.ledger()
-    shop.application.update(what, timeout=2)
+    shop.application.update(what)
     status, said = shop.play("-e", "confirm=yes")
     assert status == 2 and f"NOT RESTORED: {cause}" in said and "Rolled back" in said, said
     shop.do("stop")
