@@ -124,7 +124,9 @@ def write_atomically(path, data, mode=0o600):
 
 def sync(path):
     """fsync of a file's content and size."""
-    descriptor = os.open(path, os.O_RDONLY | _CLOEXEC | _BINARY)
+    # Windows syncs only what may be written to.
+    access = os.O_RDWR if os.name == "nt" else os.O_RDONLY
+    descriptor = os.open(path, access | _CLOEXEC | _BINARY)
     try:
         os.fsync(descriptor)
     finally:

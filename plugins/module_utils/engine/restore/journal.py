@@ -10,6 +10,7 @@ acted upon and is ignored.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import NamedTuple
@@ -83,8 +84,9 @@ def pending(database):
 def _read_trusted(path, descriptor):
     """The journal's bytes. One that another user could have written is not believed: it names files to be copied."""
     facts = os.fstat(descriptor)
-    ours = not hasattr(os, "geteuid") or facts.st_uid in (0, os.geteuid())
-    if facts.st_size and (not ours or facts.st_mode & 0o022):
+    # Windows tells neither owner nor who may write; there the directory's own rights are all there is.
+    ours = not hasattr(os, "geteuid") or (facts.st_uid in (0, os.geteuid()) and not facts.st_mode & 0o022)
+    if facts.st_size and not ours:
         raise errors.PermissionDenied(
             f"the restore journal belongs to uid {facts.st_uid} or may be written by others, so it is not believed",
             path=path,
@@ -163,8 +165,17 @@ class Journal:
 
     def finish(self):
         """The restore has ended: remove the journal. A crash before it is settled again by the next run."""
+        if os.name == "nt":
+            # No open file can be removed there. It is emptied first; whoever opens it in between removes it himself.
+            self.clear()
+            self.close()
+            with contextlib.suppress(PermissionError):
+                files.remove(self._path)
+            return
         files.remove(self._path)
         files.sync_directory(os.path.dirname(self._path))
 
     def close(self):
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
