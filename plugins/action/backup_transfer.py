@@ -93,9 +93,7 @@ class ActionModule(ActionBase):
             one = {"file": row["file"], "state": row["state"], "bytes": 0, "problem": None}
             found.append(one)
             if row["state"] == "conflict":
-                one.update(
-                    state="failed", problem="another backup of this name is at the destination; it was left alone"
-                )
+                one.update(state="failed", problem=row["problem"])
             elif row["state"] == "wanted":
                 one.update(state="sent", bytes=rows[row["file"]]["stored_bytes"] - row["offset"])
                 arrived.append((one, rows[row["file"]], row["offset"]))

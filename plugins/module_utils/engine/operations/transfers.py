@@ -9,7 +9,9 @@ from .. import session as room
 from . import call
 
 STEPS = ("offer", "read", "accept", "receive", "finish")
-_RECORDED = {"offer": "send", "finish": "receive"}
+# Each end has one line in its audit log; the steps between leave one only when they fail.
+_RECORDED = {"offer": "send", "read": "send", "accept": "receive", "receive": "receive", "finish": "receive"}
+_QUIET = ("read", "accept", "receive")
 
 
 def transfer(
@@ -39,8 +41,8 @@ def transfer(
     if step not in STEPS:
         raise errors.UsageError(f"there is no step '{errors.excerpt(step)}'; there are: {', '.join(STEPS)}")
     given = call.about(None, None, backup_dir, name, need_database=False)
-    silent = check or step not in _RECORDED
-    with room.operation(_RECORDED.get(step, step), given, caller=caller, progress=progress, silent=silent) as session:
+    quiet = step in _QUIET
+    with room.operation(_RECORDED[step], given, caller=caller, progress=progress, silent=check, quiet=quiet) as session:
         from .. import transfer as travelling
 
         target = session.target
@@ -52,24 +54,37 @@ def transfer(
         if step == "read":
             return session.result(changed=False, bytes=travelling.read_part(target, file, offset, part_bytes, part))
         if step == "accept":
-            if not check:
-                travelling.tidy(target, manifests)
-            return session.result(changed=False, rows=travelling.accept(target, manifests))
+            return _accept(session, travelling, manifests, check)
         if step == "receive":
             with room.exclusive(session, create=True):
                 return session.result(changed=True, bytes=travelling.receive_part(target, manifests[0], offset, part))
         return _finish(session, travelling, manifests)
 
 
+def _accept(session, travelling, manifests, check):
+    """Tell what is wanted. A backup that is refused stands in the audit log."""
+    if not check:
+        travelling.tidy(session.target, manifests)
+    rows = travelling.accept(session.target, manifests)
+    refused = [row["file"] for row in rows if row["state"] == "conflict"]
+    if refused:
+        session.quiet = False
+        session.tell(counts={"refused": len(refused)}, backup=", ".join(refused))
+    return session.result(changed=False, rows=rows)
+
+
 def _finish(session, travelling, manifests):
-    """Publish what has arrived; one that is not whole does not keep the others from it."""
+    """Publish what has arrived; one that cannot be does not keep the others from it."""
     rows = []
     with room.exclusive(session, create=True):
         for text in manifests:
             try:
                 travelling.finish(session.target, text)
                 rows.append({"problem": None})
-            except errors.BackupInvalid as error:
+            except errors.BackupError as error:
                 rows.append({"problem": error.message})
-    session.tell(counts={"received": sum(row["problem"] is None for row in rows), "refused": len(rows)})
-    return session.result(changed=any(row["problem"] is None for row in rows), rows=rows)
+            except OSError as error:
+                rows.append({"problem": errors.from_os_error(error, session.target.backup_dir).message})
+    received = sum(row["problem"] is None for row in rows)
+    session.tell(counts={"received": received, "refused": len(rows) - received})
+    return session.result(changed=received > 0, rows=rows)
