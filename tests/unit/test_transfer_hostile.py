@@ -289,6 +289,30 @@ def test_full_disk_at_the_very_end_keeps_what_has_arrived_and_the_others_go_on(r
     assert receiver.finish(texts[0]) == [None]
 
 
+def test_what_the_destination_has_whole_is_told_by_name_and_hash(receiver):
+    assert receiver.ask("have")["rows"] == []
+    _arrive(receiver)
+    assert receiver.ask("have")["rows"] == [{"file": FILE, "sha256": hashlib.sha256(CONTENT).hexdigest()}]
+    (receiver.directory / FILE).write_bytes(CONTENT[:-1])
+    assert receiver.ask("have")["rows"] == []
+
+
+def test_what_is_there_is_neither_offered_nor_read(put_backup, backup_dir):
+    # The same content twice: an unchanged database that was backed up again.
+    paths = [pathlib.Path(put_backup(stamp=f"202611{day}_020000", content=CONTENT)) for day in (20, 21)]
+    known = [{"file": paths[0].name, "sha256": hashlib.sha256(CONTENT).hexdigest()}]
+
+    def offered(there):
+        answer = operations.transfer(step="offer", backup_dir=str(backup_dir), name="app", there=there)
+        return [[one["file"] for one in answer[key]] for key in ("rows", "problems")] + [answer["there"]]
+
+    assert offered(known) == [[paths[1].name], [], [paths[0].name]]
+    assert offered([{**known[0], "sha256": "0" * 64}]) == [[path.name for path in paths], [], []]
+    paths[0].write_bytes(b"x" * len(CONTENT))
+    assert offered(known) == [[paths[1].name], [], [paths[0].name]]
+    assert offered(None) == [[paths[1].name], [paths[0].name], []]
+
+
 # --- the audit log ---------------------------------------------------------------------------------------------------
 
 

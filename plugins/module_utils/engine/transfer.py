@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Backups travel in parts from one backup directory to another, on different machines.
 
-Whoever carries the parts asks the sending side what it offers and the receiving side what it accepts, carries the parts
-of each file, and has the receiving side finish it. What has arrived so far lies in ``.state/incoming-NAME/X``, where
-no run of the name removes it, so that a transfer that was killed goes on where it was. The order on the receiving side,
-X being the backup's name:
+Whoever carries the parts asks the receiving side what it has, the sending side what it offers and the receiving side
+what of that it accepts, carries the parts of each file, and has the receiving side finish it. What has arrived so far
+lies in ``.state/incoming-NAME/X``, where no run of the name removes it, so that a transfer that was killed goes on
+where it was. The order on the receiving side, X being the backup's name:
 
 1. Parts are added to ``.state/incoming-NAME/X``. A crash leaves what has arrived.
 2. Its SHA-256 is the manifest's, and it is fsynced: a crash leaves it whole, to be finished.
@@ -29,12 +29,21 @@ INCOMING = "incoming"
 _LONGEST_NAME = 240
 
 
+def have(target):
+    """What need not be offered: [{file, sha256}] of the backups that are there with all their bytes."""
+    entries = catalog.scan(target.backup_dir, target.name)
+    whole = [entry for entry in entries if entry.manifest and entry.stored_bytes == entry.manifest["stored_bytes"]]
+    return [{"file": entry.file, "sha256": entry.manifest["sha256"]} for entry in whole]
+
+
 def offer(target, wanted):
-    """The backups to send, oldest first: ([{file, stored_bytes, sha256, manifest (text)}], [{file, problem}]).
+    """The backups to send, oldest first: ([{file, stored_bytes, manifest (text)}], [{file, problem}], [file]).
 
     ``wanted`` has references in ``backups`` (None: all), ``newest`` (how many, 0: all), ``unverified`` and
-    ``pre_restore`` (whether these are sent, too). The bytes of each are read and compared with its manifest.
+    ``pre_restore`` (whether these are sent, too), and in ``there`` what `have` says of the destination: the last list
+    has those. The bytes of each other one are read and compared with its manifest.
     """
+    there = {(one.get("file"), one.get("sha256")) for one in wanted["there"] or ()}
     entries = catalog.scan(target.backup_dir, target.name)
     if wanted["backups"]:
         chosen = [catalog.resolve(one, target.backup_dir, target.name, entries) for one in wanted["backups"]]
@@ -43,14 +52,17 @@ def offer(target, wanted):
         statuses = ("verified", "unverified", "unverifiable") if wanted["unverified"] else ("verified",)
         chosen = [entry for entry in entries if entry.kind in kinds and entry.status in statuses and entry.manifest]
         chosen = chosen[: wanted["newest"] or None]
-    rows, problems = [], []
+    rows, problems, known = [], [], []
     for entry in reversed(chosen):
+        if entry.manifest and (entry.file, entry.manifest["sha256"]) in there:
+            known.append(entry.file)
+            continue
         problem = _unfit(entry)
         if problem:
             problems.append({"file": entry.file, "problem": problem})
         else:
             rows.append(_offered(entry))
-    return rows, problems
+    return rows, problems, known
 
 
 def _unfit(entry):
@@ -67,7 +79,6 @@ def _offered(entry):
     return {
         "file": entry.file,
         "stored_bytes": entry.stored_bytes,
-        "sha256": entry.manifest["sha256"],
         "manifest": text,
     }
 

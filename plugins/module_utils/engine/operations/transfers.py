@@ -8,10 +8,17 @@ from .. import errors
 from .. import session as room
 from . import call
 
-STEPS = ("offer", "read", "accept", "receive", "finish")
+STEPS = ("have", "offer", "read", "accept", "receive", "finish")
 # Each end has one line in its audit log; the steps between leave one only when they fail.
-_RECORDED = {"offer": "send", "read": "send", "accept": "receive", "receive": "receive", "finish": "receive"}
-_QUIET = ("read", "accept", "receive")
+_RECORDED = {
+    "have": "receive",
+    "offer": "send",
+    "read": "send",
+    "accept": "receive",
+    "receive": "receive",
+    "finish": "receive",
+}
+_QUIET = ("have", "read", "accept", "receive")
 
 
 def transfer(
@@ -23,6 +30,7 @@ def transfer(
     newest=0,
     unverified=False,
     pre_restore=False,
+    there=None,
     manifests=None,
     file=None,
     offset=0,
@@ -34,9 +42,10 @@ def transfer(
 ):
     """One step of a transfer: `transfer` (the room) tells what each does and raises.
 
-    offer (what is to be sent: ``backups``, ``newest``, ``unverified``, ``pre_restore``): {rows, problems}; read (a
-    ``part`` of a ``file``: ``offset``, ``part_bytes``): {bytes}; accept (the ``manifests``): {rows}; receive (a
-    ``part`` at ``offset`` of the backup of the one manifest): {bytes}; finish (those that have arrived): {rows}.
+    have: {rows}; offer (what is to be sent: ``backups``, ``newest``, ``unverified``, ``pre_restore``; not what is
+    ``there``): {rows, problems, there}; read (a ``part`` of a ``file``: ``offset``, ``part_bytes``): {bytes}; accept
+    (the ``manifests``): {rows}; receive (a ``part`` at ``offset`` of the backup of the one manifest): {bytes}; finish
+    (those that have arrived): {rows}.
     """
     if step not in STEPS:
         raise errors.UsageError(f"there is no step '{errors.excerpt(step)}'; there are: {', '.join(STEPS)}")
@@ -46,11 +55,14 @@ def transfer(
         from .. import transfer as travelling
 
         target = session.target
+        if step == "have":
+            room.check_backup_dir(target)
+            return session.result(changed=False, rows=travelling.have(target))
         if step == "offer":
             wanted = {"backups": backups, "newest": newest, "unverified": unverified, "pre_restore": pre_restore}
-            rows, problems = travelling.offer(target, wanted)
-            session.tell(counts={"offered": len(rows), "damaged": len(problems)})
-            return session.result(changed=False, rows=rows, problems=problems)
+            rows, problems, known = travelling.offer(target, {**wanted, "there": there})
+            session.tell(counts={"offered": len(rows), "damaged": len(problems), "there": len(known)})
+            return session.result(changed=False, rows=rows, problems=problems, there=known)
         if step == "read":
             return session.result(changed=False, bytes=travelling.read_part(target, file, offset, part_bytes, part))
         if step == "accept":
