@@ -23,6 +23,10 @@ class _Failed(Exception):
         self.result = result
 
 
+def _row(file, state, problem=None):
+    return {"file": file, "state": state, "bytes": 0, "problem": problem}
+
+
 class ActionModule(ActionBase):
     """``direction``: fetch has the host send and the controller receive, push the other way round."""
 
@@ -76,32 +80,29 @@ class ActionModule(ActionBase):
 
     def _transfer(self):
         wish = {key: self._given[key] for key in ("backups", "newest", "unverified", "pre_restore")}
-        offered = self._send("offer", **wish)
+        known = [{key: one.get(key) for key in ("file", "sha256")} for one in self._given["there"] or ()]
+        offered = self._send("offer", **wish, there=self._receive("have")["rows"] + known)
         rows = {row["file"]: row for row in offered["rows"]}
         texts = [row["manifest"] for row in rows.values()]
-        if not rows and not offered["problems"]:
+        if not any(offered[key] for key in ("rows", "problems", "there")):
             raise errors.BackupNotFound(
                 f"there is no backup of '{self._given['name']}' that could be sent", path=self._sender()
             )
         accepted = self._receive("accept", manifests=texts)["rows"] if texts else []
-        found = [
-            {"file": row["file"], "state": "failed", "bytes": 0, "problem": row["problem"]}
-            for row in offered["problems"]
-        ]
+        found = [_row(row["file"], "failed", row["problem"]) for row in offered["problems"]]
+        found += [_row(file, "there") for file in offered["there"]]
         arrived = []
         for row in accepted:
-            one = {"file": row["file"], "state": row["state"], "bytes": 0, "problem": None}
+            one = _row(row["file"], row["state"])
             found.append(one)
             if row["state"] == "conflict":
-                one.update(
-                    state="failed", problem="another backup of this name is at the destination; it was left alone"
-                )
+                one.update(state="failed", problem=row["problem"])
             elif row["state"] == "wanted":
                 one.update(state="sent", bytes=rows[row["file"]]["stored_bytes"] - row["offset"])
                 arrived.append((one, rows[row["file"]], row["offset"]))
         if not self._task.check_mode:
             self._bring(arrived)
-        return self._answer(found)
+        return self._answer(sorted(found, key=lambda row: row["file"]))
 
     def _bring(self, wanted):
         """Carry each backup, then have them finished; one that arrives damaged after it was resumed is sent anew."""

@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - Tells what would travel. The bytes are read at the sending side, and nothing is written.
+      - Tells what would travel. The bytes of that are read at the sending side, and nothing is written.
   diff_mode:
     support: full
 options:
@@ -61,6 +61,12 @@ options:
     description: Bring also pre-restore backups.
     type: bool
     default: false
+  there:
+    description:
+      - Manifests of backups that need not travel because they have arrived at a further place, to which the destination
+        is only a station. M(digitalme.backup.backup_info) shows them; their C(file) and C(sha256) count.
+    type: list
+    elements: dict
   part_bytes:
     description: How many bytes travel at a time. Sender and receiver need so much room beside the backup.
     type: int
@@ -68,7 +74,7 @@ options:
   step:
     description: Which part of a transfer is done on the host. The task itself gives this and the options below.
     type: str
-    choices: [offer, read, accept, receive, finish]
+    choices: [have, offer, read, accept, receive, finish]
   manifests:
     description: Manifests of the backups that are offered.
     type: list
@@ -135,10 +141,11 @@ WISH = {
     "newest": {"type": "int", "default": 0},
     "unverified": {"type": "bool", "default": False},
     "pre_restore": {"type": "bool", "default": False},
+    "there": {"type": "list", "elements": "dict"},
     "part_bytes": {"type": "int", "default": 67108864},
 }
 STEP = {
-    "step": {"type": "str", "choices": ["offer", "read", "accept", "receive", "finish"]},
+    "step": {"type": "str", "choices": ["have", "offer", "read", "accept", "receive", "finish"]},
     "manifests": {"type": "list", "elements": "str"},
     "file": {"type": "str"},
     "offset": {"type": "int", "default": 0},

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.digitalme.backup.plugins.filter import databases, fleet
+from ansible_collections.digitalme.backup.plugins.filter import databases, fleet, transfer
 
 FILTERS = pathlib.Path(databases.__file__).parent
 
@@ -129,3 +129,47 @@ def test_every_filter_has_its_page():
     for name in named:
         page = yaml.safe_load((FILTERS / f"{name}.yml").read_text("utf-8"))
         assert page["DOCUMENTATION"]["name"] == name and yaml.safe_load(page["EXAMPLES"])
+
+
+def _leg(*rows, **more):
+    return {
+        "files": [{"file": file, "state": state, "bytes": size, "problem": None} for file, state, size in rows],
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        # There at the destination; brought on; damaged where it comes from.
+        (
+            _leg(("a", "there", 0), ("b", "sent", 5), ("c", "failed", 0), failed=True, msg="c is damaged"),
+            _leg(("b", "sent", 5), bytes=5),
+            ([("a", "there"), ("b", "sent"), ("c", "failed")], 5, "c is damaged"),
+        ),
+        # It had been in the station since a run that was killed.
+        (_leg(("a", "there", 0), bytes=0), _leg(("a", "sent", 7), bytes=7), ([("a", "sent")], 7, None)),
+        # Check mode: nothing is brought on.
+        (_leg(("a", "sent", 5), bytes=5), {"skipped": True}, ([("a", "sent")], 5, None)),
+        # What has reached the station alone is not where it should be.
+        (
+            _leg(("a", "there", 0), ("b", "sent", 5), bytes=5),
+            {"failed": True, "msg": "the disk is full"},
+            ([("a", "there"), ("b", "failed")], 0, "the disk is full"),
+        ),
+        (
+            _leg(("b", "sent", 5), bytes=5),
+            {"unreachable": True, "msg": "no route"},
+            ([("b", "failed")], 0, "no route"),
+        ),
+        # It could not be asked at all.
+        ({"unreachable": True, "msg": "no route"}, {}, (None, 0, "no route")),
+    ],
+)
+def test_two_legs_of_a_transfer_say_what_is_at_the_destination(first, second, expected):
+    row = transfer.transfer_row([first, second], {"name": "shop"})
+    files, size, why = expected
+    assert row["item"] == {"name": "shop"} and row["bytes"] == size
+    assert (row["failed"], row.get("msg")) == (why is not None, why)
+    found = [(one["file"], one["state"]) for one in row["files"]] if "files" in row else None
+    assert found == files

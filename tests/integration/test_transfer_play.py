@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import time
 
@@ -123,6 +125,81 @@ def test_backups_come_back_to_another_host_also_from_a_vault_host(fleet):
     assert status == 2 and "shop-99" in said, said
 
 
+THROUGH = ("-e", "digitalme_backup_vault_host=vault1")
+
+
+def _table(said):
+    """{host: (sent, there, failed, bytes)} of the table."""
+    rows = re.findall(r'^ +"(\S+) +shop +(\d+) +(\d+) +(\d+) +(\d+)', said, re.M)
+    return {host: tuple(map(int, numbers)) for host, *numbers in rows}
+
+
+def test_what_the_vault_host_has_does_not_travel_again(fleet):
+    place = fleet.add("shop-17", backups=2)
+    fleet.hosts["vault1"] = {}
+    size = sum(entry.stored_bytes for entry in catalog.scan(str(place), "shop"))
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", "--check", *THROUGH)
+    assert (status, _table(said)["shop-17"]) == (0, (2, 0, 0, size)) and not fleet.vault.exists(), said
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", *THROUGH)
+    assert (status, _table(said)["shop-17"]) == (0, (2, 0, 0, size)), said
+    # What cannot be read would be missed if it were to travel.
+    for path in place.glob("*.db"):
+        path.write_bytes(b"x" * path.stat().st_size)
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", *THROUGH)
+    assert (status, _table(said)["shop-17"], _changed(said)["shop-17"]) == (0, (0, 2, 0, 0), "0"), said
+    assert fleet.kept("spool") == [] and not list((fleet.root / "spool").rglob("*.db"))
+
+
+def test_what_the_vault_has_is_not_even_read_again(fleet):
+    place = fleet.add("shop-17", backups=2)
+    assert fleet.play("fetch.yml")[0] == 0
+    for path in place.glob("*.db"):
+        path.write_bytes(b"x" * path.stat().st_size)
+    status, said = fleet.play("fetch.yml")
+    assert (status, _table(said)["shop-17"], _changed(said)["shop-17"]) == (0, (0, 2, 0, 0), "0"), said
+
+
+def test_damaged_backup_keeps_no_other_from_the_vault_host(fleet):
+    place = fleet.add("shop-17", backups=3)
+    fleet.hosts["vault1"] = {}
+    damaged = sorted(place.glob("*.db"))[1]
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", *THROUGH)
+    assert status == 2 and damaged.name in said and _table(said)["shop-17"][:3] == (2, 0, 1), said
+    assert len(fleet.kept("vault", "shop-17", "shop")) == 2
+
+
+def test_vault_host_that_is_away_is_told_and_nothing_is_read(fleet):
+    fleet.add("shop-17")
+    away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_timeout": 2}
+    fleet.hosts["vault1"] = away
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", *THROUGH)
+    assert status != 0 and "onnect" in said and not (fleet.root / "spool").exists(), said
+    assert _changed(said)["shop-17"] == "0"
+
+
+def test_what_reached_the_station_alone_goes_on_from_there(fleet):
+    place = fleet.add("shop-17")
+    fleet.hosts["vault1"] = {}
+    blocked = fleet.vault / "shop-17" / "shop"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("in the way")
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", *THROUGH)
+    assert status == 2 and "is a file" in said, said
+    blocked.unlink()
+    # As one that was killed between the two legs has left it.
+    station = fleet.root / "spool" / "shop-17" / "shop-17" / "shop"
+    station.mkdir(parents=True)
+    for path in place.iterdir():
+        if path.is_file():
+            (station / path.name).write_bytes(path.read_bytes())
+    for path in place.glob("*.db"):
+        path.write_bytes(b"x" * path.stat().st_size)
+    status, said = fleet.play("fetch.yml", "-l", "shop-17", *THROUGH)
+    assert (status, _table(said)["shop-17"][:3]) == (0, (1, 0, 0)), said
+    assert len(fleet.kept("vault", "shop-17", "shop")) == 1 and not station.exists()
+
+
 def test_another_backup_of_the_same_name_is_left_alone(fleet):
     place = fleet.add("shop-17")
     assert fleet.play("fetch.yml")[0] == 0
@@ -134,6 +211,35 @@ def test_another_backup_of_the_same_name_is_left_alone(fleet):
     status, said = fleet.play("fetch.yml")
     assert status == 2 and "it was left alone" in said and files.sha256(str(vault / name)) == before, said
     assert place.exists()
+
+
+def _children(pid):
+    """The process ids of all that a process has started, and they in turn."""
+    with contextlib.suppress(OSError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield int(child)
+                yield from _children(int(child))
+
+
+def _kill_with_children(process):
+    """Kill it with its workers, which are in sessions of their own and would carry the transfer to its end.
+
+    All are stopped first, so that none starts another one meanwhile.
+    """
+    stopped = []
+    while True:
+        fresh = [pid for pid in (process.pid, *_children(process.pid)) if pid not in stopped]
+        if not fresh:
+            break
+        for pid in fresh:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped += fresh
+    for pid in reversed(stopped):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.mark.parametrize("direction", ["fetch", "push"])
@@ -158,10 +264,7 @@ def test_transfer_that_was_killed_goes_on_where_it_was(fleet, direction):
     while not incoming.exists() or incoming.stat().st_size < 180000:
         assert killed.poll() is None
         time.sleep(0.02)
-    # Its workers are in sessions of their own, and would carry the transfer to its end.
-    while subprocess.run(["pkill", "-KILL", "-f", str(fleet.root)], check=False).returncode == 0:
-        time.sleep(0.02)
-    killed.wait()
+    _kill_with_children(killed)
     assert fleet.kept("vault") == []
     arrived = incoming.stat().st_size
     status, said = fleet.play(playbook, "-v")

@@ -224,24 +224,20 @@ def copy(source, target, *, hasher=None, progress=None, mode=0o600):
     return total
 
 
-def copy_range(reader, offset, length, target):
-    """Copy so many bytes of an open file, from an offset on, into a new file; returns how many there were.
+def copy_range(reader, offset, length, writer):
+    """Copy so many bytes of an open file, from an offset on, into another open file; returns how many there were.
 
     Not durable: what needs it is made again after a crash.
     """
     os.lseek(reader, offset, os.SEEK_SET)
-    writer = open_new(target)
-    try:
-        copied = 0
-        while copied < length:
-            data = os.read(reader, min(CHUNK, length - copied))
-            if not data:
-                break
-            write_all(writer, data)
-            copied += len(data)
-        return copied
-    finally:
-        os.close(writer)
+    copied = 0
+    while copied < length:
+        data = os.read(reader, min(CHUNK, length - copied))
+        if not data:
+            break
+        write_all(writer, data)
+        copied += len(data)
+    return copied
 
 
 def append(source, target):

@@ -70,10 +70,14 @@ def _copy_attribute(reference, descriptor, attribute):
 _ATTRIBUTE_REFUSED = (1, 13, 95)  # EPERM, EACCES, EOPNOTSUPP
 
 
-def give_to_owner_of(directory, target):
-    """Let the owner of the directory have the file, and nobody else: root hands it to whoever is to fetch it."""
-    facts = os.stat(directory)
-    set_on(target, facts.st_uid, facts.st_gid, 0o600)
+def give_to_owner_of(directory, descriptor):
+    """Let the owner of the directory have the open file, and nobody else: root hands it to whoever is to fetch it.
+
+    Only by its descriptor: he could put a second name of another file in its place meanwhile.
+    """
+    if hasattr(os, "fchown"):
+        facts = os.stat(directory)
+        os.fchown(descriptor, facts.st_uid, facts.st_gid)
 
 
 def close_to_others(target):

@@ -18,7 +18,8 @@ _LAST_RESORT = os.path.join("~", ".local", "state", "digitalme-backup", "audit.j
 class Session:
     """One running operation. ``note`` collects what its audit line says; ``warnings`` go into its result.
 
-    ``recovered`` is what was done about a restore of the database that had been interrupted, or None.
+    ``recovered`` is what was done about a restore of the database that had been interrupted, or None. A ``quiet`` one
+    leaves its audit line only when it fails.
     """
 
     def __init__(self, operation, caller, progress):
@@ -27,6 +28,7 @@ class Session:
         self.progress = progress
         self.note: dict = {}
         self.warnings: list = []
+        self.quiet = False
         self.recovered: dict | None = None
         self.target: config.Target = None  # type: ignore[assignment]
         self.config: config.Config = None  # type: ignore[assignment]
@@ -44,13 +46,14 @@ class Session:
 
 
 @contextlib.contextmanager
-def operation(name, call, *, caller=None, progress=None, silent=False):
+def operation(name, call, *, caller=None, progress=None, silent=False, quiet=False):
     """Run one operation; ``call`` holds the arguments of `config.target` and ``config_path``.
 
     Every error that leaves it is one of the engine's. ``silent`` leaves no audit line: for check mode, which does
-    nothing, and for looking at a catalog.
+    nothing, and for looking at a catalog. ``quiet``: `Session`.
     """
     session = Session(name, caller, progress)
+    session.quiet = quiet
     started = clock.monotonic()
     outcome = "ok"
     cause: BaseException | None = None
@@ -80,7 +83,7 @@ def operation(name, call, *, caller=None, progress=None, silent=False):
         outcome, cause = "interrupted", error
         raise
     finally:
-        if not silent:
+        if not silent and not (session.quiet and outcome == "ok"):
             _record(session, call, outcome, cause, clock.monotonic() - started)
             _give_back(session)
         if isinstance(cause, errors.BackupError) and session.warnings:

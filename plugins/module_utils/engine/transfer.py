@@ -2,35 +2,48 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Backups travel in parts from one backup directory to another, on different machines.
 
-Whoever carries the parts asks the sending side what it offers and the receiving side what it accepts, carries the parts
-of each file, and has the receiving side finish it. What has arrived so far lies in ``.state/incoming-NAME/X``, where
-no run of the name removes it, so that a transfer that was killed goes on where it was. The order on the receiving side,
-X being the backup's name:
+Whoever carries the parts asks the receiving side what it has, the sending side what it offers and the receiving side
+what of that it accepts, carries the parts of each file, and has the receiving side finish it. What has arrived so far
+lies in ``.state/incoming-NAME/X``, where no run of the name removes it, so that a transfer that was killed goes on
+where it was. The order on the receiving side, X being the backup's name:
 
 1. Parts are added to ``.state/incoming-NAME/X``. A crash leaves what has arrived.
 2. Its SHA-256 is the manifest's, and it is fsynced: a crash leaves it whole, to be finished.
 3. It is renamed to ``.X.partial``, the manifest written, ``.X.partial`` renamed to ``X``: as `store` publishes a
-   backup, and with the same leavings.
+   backup, and with the same leavings. A failure in between, such as a full disk, puts it back where it was.
 
 Nothing that the sending side says is believed: a manifest must be one, of a backup of this name, with a file name that
-has no way out of the directory, and the bytes must be those of its SHA-256.
+has no way out of the directory, and the bytes must be those of its SHA-256. Nor is the receiving directory: it can
+belong to somebody who is not root, so no link in it is followed, and only what has a backup's name is ever removed.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
 from . import catalog, errors, files, manifest, ownership
 
 INCOMING = "incoming"
+# With the dot and the suffix that it has until it is finished, a name is to fit into a file system's 255 bytes.
+_LONGEST_NAME = 240
+
+
+def have(target):
+    """What need not be offered: [{file, sha256}] of the backups that are there with all their bytes."""
+    entries = catalog.scan(target.backup_dir, target.name)
+    whole = [entry for entry in entries if entry.manifest and entry.stored_bytes == entry.manifest["stored_bytes"]]
+    return [{"file": entry.file, "sha256": entry.manifest["sha256"]} for entry in whole]
 
 
 def offer(target, wanted):
-    """The backups to send, oldest first: ([{file, stored_bytes, sha256, manifest (text)}], [{file, problem}]).
+    """The backups to send, oldest first: ([{file, stored_bytes, manifest (text)}], [{file, problem}], [file]).
 
     ``wanted`` has references in ``backups`` (None: all), ``newest`` (how many, 0: all), ``unverified`` and
-    ``pre_restore`` (whether these are sent, too). The bytes of each are read and compared with its manifest.
+    ``pre_restore`` (whether these are sent, too), and in ``there`` what `have` says of the destination: the last list
+    has those. The bytes of each other one are read and compared with its manifest.
     """
+    there = {(one.get("file"), one.get("sha256")) for one in wanted["there"] or ()}
     entries = catalog.scan(target.backup_dir, target.name)
     if wanted["backups"]:
         chosen = [catalog.resolve(one, target.backup_dir, target.name, entries) for one in wanted["backups"]]
@@ -39,14 +52,17 @@ def offer(target, wanted):
         statuses = ("verified", "unverified", "unverifiable") if wanted["unverified"] else ("verified",)
         chosen = [entry for entry in entries if entry.kind in kinds and entry.status in statuses and entry.manifest]
         chosen = chosen[: wanted["newest"] or None]
-    rows, problems = [], []
+    rows, problems, known = [], [], []
     for entry in reversed(chosen):
+        if entry.manifest and (entry.file, entry.manifest["sha256"]) in there:
+            known.append(entry.file)
+            continue
         problem = _unfit(entry)
         if problem:
             problems.append({"file": entry.file, "problem": problem})
         else:
             rows.append(_offered(entry))
-    return rows, problems
+    return rows, problems, known
 
 
 def _unfit(entry):
@@ -63,7 +79,6 @@ def _offered(entry):
     return {
         "file": entry.file,
         "stored_bytes": entry.stored_bytes,
-        "sha256": entry.manifest["sha256"],
         "manifest": text,
     }
 
@@ -76,33 +91,83 @@ def read_part(target, file, offset, length, part):
     source = files.open_regular(entry.path)
     try:
         files.remove(part)
-        copied = files.copy_range(source, offset, length, part)
+        writer = files.open_new(part)
+        try:
+            copied = files.copy_range(source, offset, length, writer)
+            if not copied:
+                raise errors.BackupInvalid("it has become shorter while it was sent", path=entry.path)
+            ownership.give_to_owner_of(os.path.dirname(part), writer)
+        finally:
+            os.close(writer)
     finally:
         os.close(source)
-    if not copied:
-        raise errors.BackupInvalid("it has become shorter while it was sent", path=entry.path)
-    ownership.give_to_owner_of(os.path.dirname(part), part)
     return copied
 
 
 def accept(target, texts):
-    """What is to be sent: [{file, state, offset}]. ``state`` is ``wanted`` (from ``offset`` on), ``there`` or
-    ``conflict`` (another backup of that name is there).
+    """What is to be sent: [{file, state, offset, problem}]. ``state`` is ``wanted`` (from ``offset`` on), ``there`` or
+    ``conflict`` (something else has that name; ``problem`` says what).
+
+    Raises NoSpace when there is no room for all that is wanted.
     """
-    rows = []
+    _require_own(target)
+    rows, needed = [], 0
     for text in texts:
         known = _trusted(target, text)
-        path = os.path.join(target.backup_dir, known["file"])
-        incoming = incoming_path(target, known["file"])
-        if files.exists(path):
-            entry = catalog.read_entry(path, target.name)
-            same = entry is not None and entry.manifest and entry.manifest.get("sha256") == known["sha256"]
-            rows.append({"file": known["file"], "state": "there" if same else "conflict", "offset": 0})
+        row = {"file": known["file"], "state": "wanted", "offset": 0, "problem": None}
+        taken, problem = _taken(target, known)
+        if taken:
+            row.update(state="conflict" if problem else "there", problem=problem)
         else:
-            arrived = files.size(incoming)
-            offset = arrived if arrived <= known["stored_bytes"] else 0
-            rows.append({"file": known["file"], "state": "wanted", "offset": offset})
+            arrived = _arrived(incoming_path(target, known["file"]))
+            row["offset"] = arrived if arrived <= known["stored_bytes"] else 0
+            needed += known["stored_bytes"] - row["offset"]
+        rows.append(row)
+    files.require_space(_there_already(target.backup_dir), needed, "what is to arrive")
     return rows
+
+
+def _taken(target, known):
+    """(whether the backup's name is taken at the destination, why that is not this backup or None)."""
+    path = os.path.join(target.backup_dir, known["file"])
+    if not files.exists(path):
+        unfinished = os.path.join(target.backup_dir, catalog.partial(known["file"]))
+        if files.exists(manifest.path_for(path)) and not files.exists(unfinished):
+            return True, "a manifest without its backup has this name at the destination; it was left alone"
+        return False, None
+    entry = catalog.read_entry(path, target.name)
+    if entry is None or not entry.manifest or entry.manifest["sha256"] != known["sha256"]:
+        return True, "another backup of this name is at the destination; it was left alone"
+    if entry.stored_bytes != known["stored_bytes"]:
+        return True, f"the one that is at the destination is damaged: {'; '.join(entry.problems)}"
+    return True, None
+
+
+def _there_already(path):
+    """The directory, or the nearest one above it that exists."""
+    while not os.path.isdir(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
+def _arrived(path):
+    """Bytes that have arrived; what is not a regular file, such as a link, counts for nothing."""
+    try:
+        facts = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+
+
+def _require_own(target):
+    """Raise BackupDirInvalid when a link stands where parts are put together: it could lead anywhere."""
+    for path in (target.state_dir, os.path.dirname(incoming_path(target, "x"))):
+        if os.path.islink(path):
+            raise errors.BackupDirInvalid(
+                "a symbolic link stands where parts are put together",
+                path=path,
+                hint="Remove it; nothing was written or removed behind it.",
+            )
 
 
 def receive_part(target, text, offset, part):
@@ -112,16 +177,15 @@ def receive_part(target, text, offset, part):
     """
     known = _trusted(target, text)
     path = incoming_path(target, known["file"])
-    if os.path.islink(os.path.dirname(path)):
-        raise errors.BackupDirInvalid("a symbolic link stands where parts are put together", path=os.path.dirname(path))
+    _require_own(target)
     if offset == 0:
         files.make_directory(os.path.dirname(path))
         files.remove(path)
-    elif files.size(path) != offset:
+    elif _arrived(path) != offset:
         raise errors.Busy("another transfer of this backup is running", path=path)
     if not files.size(part):
         raise errors.BackupInvalid("a part of it has no bytes", path=path, hint="Run the transfer again.")
-    files.require_space(target.backup_dir, files.size(part), "the part that arrived")
+    files.require_space(target.backup_dir, known["stored_bytes"] - offset, "the rest of the backup that arrives")
     arrived = files.append(part, path)
     if arrived > known["stored_bytes"]:
         files.remove(path)
@@ -136,7 +200,8 @@ def finish(target, text):
     """
     known = _trusted(target, text)
     path, incoming = os.path.join(target.backup_dir, known["file"]), incoming_path(target, known["file"])
-    if files.size(incoming) != known["stored_bytes"] or files.sha256(incoming) != known["sha256"]:
+    _require_own(target)
+    if _arrived(incoming) != known["stored_bytes"] or files.sha256(incoming) != known["sha256"]:
         files.remove(incoming)
         raise errors.BackupInvalid(
             "what arrived is not what was sent: its SHA-256 differs", path=path, hint="Run the transfer again."
@@ -148,15 +213,24 @@ def finish(target, text):
     files.sync(incoming)
     working = os.path.join(target.backup_dir, catalog.partial(known["file"]))
     files.replace(incoming, working)
-    files.write_new(manifest.path_for(path), text.encode("ascii"))
-    files.publish(working, path)
+    try:
+        files.write_new(manifest.path_for(path), text.encode("ascii"))
+        files.publish(working, path)
+    except BaseException:
+        if not files.exists(path):
+            files.remove(manifest.path_for(path))
+            files.replace(working, incoming)
+        raise
+    if not os.listdir(os.path.dirname(incoming)):
+        files.remove_tree(os.path.dirname(incoming))
 
 
 def tidy(target, texts):
     """Remove what had arrived of backups that are not offered any more; returns their names."""
     wanted = {_trusted(target, text)["file"] for text in texts}
+    _require_own(target)
     directory = os.path.dirname(incoming_path(target, "x"))
-    left = sorted(set(os.listdir(directory)) - wanted) if os.path.isdir(directory) else []
+    left = [one for one in sorted(catalog.listing(directory) - wanted) if catalog.belongs(one, target.name)]
     for name in left:
         files.remove(os.path.join(directory, name))
     return left
@@ -168,20 +242,29 @@ def incoming_path(target, file):
 
 
 def _plain(file):
-    if os.path.basename(file) != file or file.startswith("."):
+    if not _is_plain(file):
         raise errors.UsageError(f"'{errors.excerpt(file)}' is no file name of a backup")
     return file
+
+
+def _is_plain(file):
+    """Whether it can be a file's name in a backup directory of ours: printable, of one part, not too long."""
+    if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable():
+        return False
+    return len(os.fsencode(file)) <= _LONGEST_NAME
 
 
 def _trusted(target, text):
     """The manifest, when it can be one of a backup of this name."""
     path = os.path.join(target.backup_dir, "manifest that was sent")
+    if len(text) > manifest.LARGEST:
+        raise errors.BackupInvalid(f"the manifest that was sent is larger than {manifest.LARGEST} bytes", path=path)
     try:
         known = manifest.decode(text.encode("ascii"), path)
     except UnicodeEncodeError:
         raise errors.BackupInvalid("the manifest that was sent is not plain ASCII", path=path) from None
     file = known["file"]
-    if not catalog.belongs(file, target.name) or "/" in file or "\\" in file or file.startswith("."):
+    if not catalog.belongs(file, target.name) or not _is_plain(file):
         raise errors.BackupInvalid(
             f"the manifest that was sent is of '{errors.excerpt(file)}', which is no backup of '{target.name}'",
             path=path,
