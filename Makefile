@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-restore molecule build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench-restore: run-environment ## what a restore costs, against cp and against t
 
 molecule: dev-environment ## install, schedule, break and uninstall on real systemd hosts (as root, on Debian)
 	molecule/run.sh
+
+windows-smoke: run-environment ## the engine's unit tests under Windows' Python in wine (as root, on Debian; not in CI)
+	tools/windows-smoke.sh
 
 format: dev-environment ## format the code
 	$(BIN)/ruff check --fix-only .

@@ -35,10 +35,12 @@ def _utc(monkeypatch):
     import time
 
     monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+    if hasattr(time, "tzset"):  # Windows has one zone for all processes.
+        time.tzset()
     yield
     monkeypatch.undo()
-    time.tzset()
+    if hasattr(time, "tzset"):  # Windows has one zone for all processes.
+        time.tzset()
 
 
 def _entry(hours=1.0, status="verified", kind="regular", **document):

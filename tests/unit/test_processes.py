@@ -54,13 +54,3 @@ def test_command_leaves_arguments_out():
         assert "secret" not in processes.command(process.pid)
     finally:
         process.communicate()
-
-
-def test_alive_knows_the_living_from_the_dead():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    assert processes.alive(os.getpid()) and not processes.alive(process.pid)
-
-
-def test_alive_counts_a_process_of_another_user(as_nobody):
-    assert as_nobody(lambda: processes.alive(1)) is True

@@ -54,16 +54,10 @@ def compress(source, target, method, *, hasher, progress=None):
     require(method)
     reader = files.open_regular(source, follow=True)
     try:
-        writer = files.open_new(target)
-        try:
+        with files.being_made(target) as writer:
             _ENCODERS[method](reader, _Counting(writer, hasher), os.fstat(reader).st_size, progress)
             files.sync_open(writer)
             return os.fstat(writer).st_size
-        except BaseException:
-            files.remove(target)
-            raise
-        finally:
-            os.close(writer)
     finally:
         os.close(reader)
 
@@ -136,16 +130,10 @@ def expand(source, target, method, *, stored, content, limit=None, progress=None
     try:
         if target is None:
             return _pour(pieces, source, content, limit, None)
-        writer = files.open_new(target)
-        try:
+        with files.being_made(target) as writer:
             total = _pour(pieces, source, content, limit, writer)
             files.sync_open(writer)
             return total
-        except BaseException:
-            files.remove(target)
-            raise
-        finally:
-            os.close(writer)
     finally:
         pieces.close()  # Ends the zstd program now, not when the error is forgotten.
         os.close(reader)

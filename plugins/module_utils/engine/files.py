@@ -8,6 +8,7 @@ Every function raises ``OSError`` as the system gives it; the operations turn it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -91,6 +92,22 @@ def open_append(path, mode=0o600):
     return descriptor
 
 
+@contextlib.contextmanager
+def being_made(path, mode=0o600):
+    """The descriptor of a new file, while the block writes it; a failure leaves no file.
+
+    It is closed before it is removed: Windows removes none that is open.
+    """
+    descriptor = open_new(path, mode)
+    try:
+        yield descriptor
+    except BaseException:
+        os.close(descriptor)
+        remove(path)
+        raise
+    os.close(descriptor)
+
+
 def write_all(descriptor, data):
     view = memoryview(data)
     while view:
@@ -99,17 +116,11 @@ def write_all(descriptor, data):
 
 def write_new(path, data, mode=0o600):
     """Create ``path`` with ``data``, durable. A failure half way leaves no file; a crash leaves a part of it."""
-    descriptor = open_new(path, mode)
-    try:
+    with being_made(path, mode) as descriptor:
         if hasattr(os, "fchmod"):
             os.fchmod(descriptor, mode)  # What the caller's umask has taken away.
         write_all(descriptor, data)
         os.fsync(descriptor)
-    except BaseException:
-        os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
 
 
 def write_atomically(path, data, mode=0o600):
@@ -123,10 +134,8 @@ def write_atomically(path, data, mode=0o600):
 
 
 def sync(path):
-    """fsync of a file's content and size."""
-    # Windows syncs only what may be written to.
-    access = os.O_RDWR if os.name == "nt" else os.O_RDONLY
-    descriptor = os.open(path, access | _CLOEXEC | _BINARY)
+    """fsync of a file's content and size; through a handle that may write on Windows, which takes no other."""
+    descriptor = os.open(path, (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | _CLOEXEC | _BINARY)
     try:
         os.fsync(descriptor)
     finally:
@@ -134,7 +143,7 @@ def sync(path):
 
 
 def sync_directory(path):
-    """Make the names in a directory durable (nothing to do where directories cannot be opened, as on Windows)."""
+    """Make the names in a directory durable (nothing to do on Windows, where no directory can be opened)."""
     if os.name == "nt":
         return
     descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
@@ -210,25 +219,16 @@ def copy(source, target, *, hasher=None, progress=None, mode=0o600):
     """
     reader = open_regular(source, follow=True)
     try:
-        writer = open_new(target, mode)
-        try:
+        with being_made(target, mode) as writer:
             total = pump(reader, writer, os.fstat(reader).st_size, hasher=hasher, progress=progress)
             os.fsync(writer)
-        except BaseException:
-            remove(target)
-            raise
-        finally:
-            os.close(writer)
+            return total
     finally:
         os.close(reader)
-    return total
 
 
 def copy_range(reader, offset, length, writer):
-    """Copy so many bytes of an open file, from an offset on, into another open file; returns how many there were.
-
-    Not durable: what needs it is made again after a crash.
-    """
+    """Copy so many bytes of an open file, from an offset on, into another; returns how many. Not durable."""
     os.lseek(reader, offset, os.SEEK_SET)
     copied = 0
     while copied < length:

@@ -37,6 +37,10 @@ def _try_lock(descriptor):
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError:
+        if fcntl is not None:
+            raise
+        return False  # What Windows' C library says of a byte that is locked differs from release to release.
     return True
 
 

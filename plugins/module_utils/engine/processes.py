@@ -32,6 +32,8 @@ def users(identities):
     """
     found: dict = {}
     try:
+        if os.name == "nt":
+            return found, -1
         pids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     except OSError:
         return found, -1
@@ -96,14 +98,3 @@ def start(words):
     import subprocess
 
     return subprocess.Popen(words)  # pylint: disable=ansible-bad-function,consider-using-with
-
-
-def alive(pid):
-    """Whether a process of this number runs on this host."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

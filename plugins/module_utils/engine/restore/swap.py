@@ -134,7 +134,13 @@ def replace(staged, path, live, log):
     files.sync_directory(directory)
     if live != "absent":
         _second_name(path, aside)
-    files.replace(staged, path)
+    try:
+        files.replace(staged, path)
+    except PermissionError as error:
+        if os.name != "nt":
+            raise
+        # Windows renames over no file that is open, and cannot tell who has it open.
+        raise errors.InUse("the file must be replaced, and another process holds it open", path=path) from error
     log.note(journal_room.SWAPPED)
     if live != "absent":
         plan_room.require_free(aside)
