@@ -69,7 +69,7 @@ options:
     default: true
   confirm:
     description:
-      - In place of O(force), the RV(plan.id) of the plan that was confirmed, as check mode has shown it.
+      - In place of O(force), the C(id) in RV(plan) of the plan that was confirmed, as check mode has shown it.
       - The task fails when the plan is another by now. Another backup is the newest, the database came or went, or a
         restore has been done since.
     type: str

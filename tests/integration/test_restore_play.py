@@ -338,3 +338,64 @@ def test_first_host_that_fails_stops_the_others(shop):
     shop.write()
     status, said = shop.play("-e", "confirm=yes", limit="shop-17,shop-18")
     assert status == 2 and "RESTORED" not in said and shop.ledger() == 5 and not shop.runs(), said
+
+
+# There is no cluster here. This stands for kubectl and for what a deployment of it does: it keeps what it is told in a
+# file, and runs the application while it has replicas.
+KUBECTL = """#!{python}
+import json, os, subprocess, sys
+words = [word for word in sys.argv[1:] if word not in ("--namespace", "web")]
+path = {state!r}
+state = json.load(open(path))
+with open(path + ".log", "a") as log:
+    log.write(" ".join(words) + "\\n")
+verb = words[0]
+if verb == "get" and words[1] == "pods":
+    assert words[words.index("--selector") + 1] == "app=shop,tier=web", words
+    print("pod/shop-1" if state["spec"]["replicas"] else "")
+elif verb == "get":
+    print(json.dumps(state))
+elif verb == "annotate":
+    for word in words[1:]:
+        key, _equals, value = word.partition("=")
+        if key.endswith("/replicas"):
+            state["metadata"]["annotations"][key] = value
+        elif key.endswith("/replicas-"):
+            state["metadata"]["annotations"].pop(key[:-1], None)
+elif verb == "scale":
+    state["spec"]["replicas"] = int(words[1].partition("=")[2])
+    action = "start" if state["spec"]["replicas"] else "stop"
+    subprocess.run([{control!r}, action], stdin=subprocess.DEVNULL, check=True)
+elif verb != "rollout":
+    sys.exit("unknown: " + verb)
+json.dump(state, open(path, "w"))
+"""
+
+
+def test_deployment_is_scaled_down_and_to_what_it_was_also_after_a_killed_run(shop):
+    state = shop.root / "deployment.json"
+    selector = {"matchLabels": {"tier": "web", "app": "shop"}}
+    state.write_text(json.dumps({"metadata": {"annotations": {}}, "spec": {"replicas": 3, "selector": selector}}))
+    kubectl = shop.root / "kubectl"
+    kubectl.write_text(KUBECTL.format(python=sys.executable, state=str(state), control=str(shop.control)))
+    kubectl.chmod(0o755)
+    shop.application = {
+        "kubernetes": {"deployment": "shop", "namespace": "web", "kubectl": str(kubectl)},
+        "probe": shop.application["probe"],
+        "timeout": 8,
+    }
+    shop.do("start")
+    shop.write()
+    status, said = shop.play("-e", "confirm=yes")
+    assert status == 0 and shop.runs(), said
+    after = json.loads(state.read_text())
+    assert (after["spec"]["replicas"], after["metadata"]["annotations"]) == (3, {})
+    # A run that was killed has left it scaled down, and its number noted.
+    shop.do("stop")
+    after["spec"]["replicas"] = 0
+    after["metadata"]["annotations"] = {"digitalme.backup/replicas": "3"}
+    state.write_text(json.dumps(after))
+    shop.write()
+    status, said = shop.play("-e", "confirm=yes")
+    assert status == 0 and shop.runs(), said
+    assert json.loads(state.read_text())["spec"]["replicas"] == 3
