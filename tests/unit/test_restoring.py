@@ -10,7 +10,7 @@ import sqlite3
 
 import pytest
 from engine import clock, errors, files, operations, restoring
-from engine.restore import preview
+from engine.restore import apply, preview
 
 
 @pytest.fixture
@@ -125,13 +125,16 @@ def test_confirmed_plan_is_carried_out_once(call):
     assert _count(call.path) == 0
 
 
-@pytest.mark.parametrize("change", ["newer backup", "other backup", "database gone", "no pre-backup", "made up"])
+@pytest.mark.parametrize(
+    "change", ["newer backup", "other backup", "database gone", "gone and nothing kept", "no pre-backup", "made up"]
+)
 def test_confirmation_of_another_plan_is_refused_and_shows_the_plan_of_now(call, change):
-    plan, options = _plan(call), {}
+    options = {"pre_backup": False} if change == "gone and nothing kept" else {}
+    plan = _plan(call, **options)
     if change in ("newer backup", "other backup"):
         made = call(operations.backup)["backup"]
         options = {"backup": made["path"]} if change == "other backup" else {}
-    elif change == "database gone":
+    elif "gone" in change:
         os.unlink(call.path)
     elif change == "no pre-backup":
         options = {"pre_backup": False}
@@ -139,7 +142,7 @@ def test_confirmation_of_another_plan_is_refused_and_shows_the_plan_of_now(call,
     with pytest.raises(errors.NotConfirmed, match="another plan") as caught:
         call(operations.restore, confirm=given, force=True, **options)
     assert caught.value.details["plan"]["id"] not in (given, None)
-    assert os.path.exists(call.path) == (change != "database gone")
+    assert os.path.exists(call.path) == ("gone" not in change)
 
 
 # --- which backup, and whose -----------------------------------------------------------------------------------------
@@ -205,6 +208,20 @@ def test_backup_of_another_host_is_not_taken_for_one_of_this_database(call, monk
     _write(call.path, "ALTER TABLE t ADD COLUMN colour TEXT")
     with pytest.raises(errors.OtherDatabase, match="schema"):
         call(operations.restore, force=True)
+
+
+def test_numbers_of_users_are_taken_from_a_backup_of_this_host_only(call, monkeypatch):
+    given = []
+    real = apply.swap.dress
+    monkeypatch.setattr(
+        apply.swap, "dress", lambda staged, path, source: (given.append(source), real(staged, path, source))
+    )
+    for host, known in ((None, True), ("shop-16", False)):
+        os.unlink(call.path)
+        if host:
+            monkeypatch.setattr("engine.manifest.host", lambda: "shop-16")
+        call(operations.restore)
+        assert ("uid" in given[-1], "gid" in given[-1], "mode" in given[-1]) == (known, known, True)
 
 
 def test_wrong_clock_is_told(call, monkeypatch):

@@ -191,6 +191,30 @@ def test_undo_of_an_interrupted_restore_in_place_without_pre_backup_says_that_no
     assert place.rows() == 200
 
 
+def test_restore_of_a_backup_that_is_not_there_still_settles_what_was_interrupted(place, monkeypatch):
+    place.kill_in(monkeypatch, apply, "_swap")
+    with pytest.raises(errors.BackupNotFound):
+        place.restore(backup="app_20200101_000000.db")
+    assert journal.pending(place.path) is None and place.rows() == 300
+
+
+@pytest.mark.parametrize("way", ["resume", "undo"])
+def test_restore_that_was_rolling_back_goes_on_rolling_back(place, monkeypatch, way):
+    real = journal.Journal.note
+
+    def note(self, phase, **facts):
+        real(self, phase, **facts)
+        if phase == journal.ROLLING_BACK:
+            raise _Killed
+
+    only_elsewhere = [{"sql": "SELECT count(*) FROM pragma_database_list WHERE file LIKE '%/app.db'", "expect": "0"}]
+    with monkeypatch.context() as patched, pytest.raises(_Killed):
+        patched.setattr(journal.Journal, "note", note)
+        place.restore(assertions=only_elsewhere)
+    result = place.restore(**{way: True}, force=False)
+    assert result["recovered"]["outcome"] == "undone" and place.rows() == 300
+
+
 def test_resume_where_nothing_was_interrupted_does_nothing(place):
     result = place.restore(resume=True)
     assert (result["changed"], result["recovered"], result["backup"], place.rows()) == (False, None, None, 300)

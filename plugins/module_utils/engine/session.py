@@ -101,7 +101,7 @@ def _warn_of_pending(session):
         message = pending.message if pending else None
     except errors.BackupError as error:
         message = error.message
-    if message and message not in session.warnings:
+    if message:
         session.warnings.append(message)
 
 
