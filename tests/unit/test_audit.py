@@ -151,7 +151,7 @@ def test_long_text_is_cut_and_newlines_stay_within_the_line(path):
 
 
 def test_path_that_is_no_utf8_comes_back(path):
-    odd = os.fsdecode(b"/srv/\xff.db")
+    odd = "/srv/\udcff.db"
     audit.append(path, {"database": odd})
     assert next(audit.read(path))["database"] == odd
 

@@ -36,7 +36,7 @@ def test_name_that_can_be_a_part_of_a_file_name_is_accepted(name):
 @pytest.mark.parametrize(
     "name",
     ["", "a/b", "..", ".", ".hidden", "-rf", "a\\b", "two\nlines", "tab\t", "nul\0", "x" * 101, "ü" * 51]
-    + [os.fsdecode(b"\xff"), "app_pre_recovery", "app_20261122_020000"],
+    + ["\udcff", "app_pre_recovery", "app_20261122_020000"],
 )
 def test_name_that_could_leave_the_directory_or_be_mistaken_is_refused(name):
     with pytest.raises(errors.NameInvalid) as caught:
@@ -51,7 +51,7 @@ def test_default_name_is_the_stem(path, name):
     assert catalog.default_name(path) == name
 
 
-@pytest.mark.parametrize("path", ["/srv/.db", "/srv/-x.db", os.fsdecode(b"/srv/\xff.db")])
+@pytest.mark.parametrize("path", ["/srv/.db", "/srv/-x.db", "/srv/\udcff.db"])
 def test_default_name_that_is_unusable_tells_the_way_out(path):
     with pytest.raises(errors.NameInvalid) as caught:
         catalog.default_name(path)
@@ -272,9 +272,10 @@ def test_link_in_place_of_the_manifest_is_not_followed(tmp_path, put_backup, sca
     assert entry.status == "unverified" and "not a regular file" in entry.problems[0]
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
 def test_what_is_no_file_is_invalid(backup_dir, put_backup, scan, make):
     put_backup("20261121_020000")
+    make = getattr(os, make)  # Windows has no FIFO: asked for by name, in the test
     make(backup_dir / "app_20261122_020000.db")
     make(backup_dir / "app_20261120_020000.db.json")
     make(backup_dir / "app.db")

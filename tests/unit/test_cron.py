@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import sys
 import time
 
 import pytest
@@ -250,6 +251,13 @@ def test_previous_of_the_next_is_the_next(seed):
 )
 def test_longest_interval_is_the_widest_gap_between_two_firings(expression, seconds):
     assert cron.parse(expression, "UTC").longest_interval(MOMENT) == seconds
+
+
+def test_utc_needs_no_database_of_time_zones(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zoneinfo", None)
+    assert _utc(cron.parse("0 2 * * *", "UTC").next(MOMENT)) == "2026-11-23T02:00"
+    with pytest.raises(ImportError):
+        cron.parse("0 2 * * *", "Europe/Berlin")
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "a\nb", "x" * 5000, 5, ["UTC"]])

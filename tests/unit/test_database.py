@@ -103,7 +103,7 @@ def _random(path, size=8192):
         (_below_a_file, errors.DatabaseNotFound),
         (lambda path: path.symlink_to("nowhere"), errors.DatabaseNotFound),
         (lambda path: path.mkdir(), errors.DatabaseNotAFile),
-        (os.mkfifo, errors.DatabaseNotAFile),
+        (lambda path: os.mkfifo(path), errors.DatabaseNotAFile),  # Windows has no such name
         (lambda path: path.write_bytes(b""), errors.DatabaseEmpty),
         (lambda path: path.write_bytes(b"SQLite format 3\x00"), errors.NotADatabase),
         (lambda path: path.write_bytes(b"hello world\n" * 4096), errors.NotADatabase),

@@ -39,7 +39,7 @@ def test_manifest_comes_back_with_its_unknown_keys(path):
 
 
 def test_manifest_carries_a_path_that_is_no_utf8(path):
-    odd = os.fsdecode(b"/srv/\xff\n.db")
+    odd = "/srv/\udcff\n.db"
     manifest.write_new(path, {**SOUND, "source": {"path": odd}})
     assert manifest.load(path)["source"]["path"] == odd
     with open(path, "rb") as file:

@@ -15,6 +15,9 @@ HOLD = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('
 HOLD += "print('ready', flush=True); time.sleep(600)"
 
 
+UNNAMED = [{"pid": None, "command": "a process that Windows does not name"}]
+
+
 def command(*words):
     """(exit status, answer)."""
     done = subprocess.run(
@@ -44,6 +47,22 @@ def expect(what, found, wanted):
     sys.stdout.write(f"ok  {what}\n")
 
 
+def damaged_and_open(path, place, where):
+    """What must be replaced and cannot be: refused, and everything is as it was."""
+    with open(path, "rb") as file:
+        sound = file.read()
+    with open(path, "r+b") as file:
+        file.write(bytes(100))
+    before = sorted(os.listdir(place)), os.path.getsize(path)
+    status, answer = command("restore", "latest", *where, "--force")
+    expect("damaged and open is refused", (status, answer["error_code"], answer["processes"]), (6, "in_use", UNNAMED))
+    expect("nothing has changed", (sorted(os.listdir(place)), os.path.getsize(path)), before)
+    with open(path, "r+b") as file:
+        expect("the bytes are those that were there", file.read(), bytes(100) + sound[100:])
+        file.seek(0)
+        file.write(sound)
+
+
 def main():
     place = sys.argv[1]
     path, backups = os.path.join(place, "app.db"), os.path.join(place, "backups")
@@ -61,6 +80,7 @@ def main():
         write(path, "INSERT INTO t VALUES ('third')")
         status, answer = command("restore", "latest", *where, "--force", "--strategy", "replace")
         expect("not replaced while it is open", (status, answer["error_code"], rows(path)), (6, "in_use", 2))
+        damaged_and_open(path, place, where)
     finally:
         holder.kill()
         holder.wait()

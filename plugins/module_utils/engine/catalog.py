@@ -89,6 +89,10 @@ def check_name(name):
         bad = "it is longer than 100 bytes"
     elif name.endswith(PRE_RECOVERY) or re.search(r"_\d{8}_\d{6}$", name):
         bad = "it ends like a backup's own file name"
+    elif os.name == "nt":
+        from . import windows
+
+        bad = windows.unusable(name)
     if bad:
         raise errors.NameInvalid(f"the name {errors.show(repr(name))} cannot be used: {bad}")
 
@@ -167,12 +171,8 @@ def listing(backup_dir):
 
 def names(backup_dir):
     """All names that have backups in the directory, sorted."""
-    found = set()
-    for entry in listing(backup_dir):
-        match = ANY_BACKUP.fullmatch(entry)
-        if match and not entry.startswith("."):
-            found.add(match.group("name"))
-    return sorted(found)
+    matches = (ANY_BACKUP.fullmatch(entry) for entry in listing(backup_dir) if not entry.startswith("."))
+    return sorted({match.group("name") for match in matches if match})
 
 
 def database_of(backup_dir, name):
@@ -310,7 +310,7 @@ def resolve(reference, backup_dir, name, entries=None):
         entries = scan(backup_dir, name)
     if reference in LATEST:
         return _newest(entries, "there is no verified backup", backup_dir, name)
-    if os.sep in reference or "/" in reference:
+    if os.path.dirname(reference):
         path = files.resolve(reference)
         if not os.path.isfile(path):
             raise errors.BackupNotFound("there is no such backup", path=path)

@@ -18,6 +18,10 @@ from . import settings as room
 PATH = "/etc/digitalme-backup/config.json"
 AUDIT_LOG = "/var/log/digitalme-backup/audit.jsonl"
 BACKUP_ROOT = "/var/backups/digitalme"
+if os.name == "nt":
+    from . import windows
+
+    PATH, AUDIT_LOG, BACKUP_ROOT = windows.places(os.environ)
 NOTIFICATIONS = "notifications.json"
 
 

@@ -145,6 +145,8 @@ def parse(expression, zone=None):
 def _zone(name):
     if not name:
         return None
+    if name == "UTC":
+        return datetime.timezone.utc  # Windows has no database of time zones.
     import zoneinfo
 
     try:

@@ -134,7 +134,12 @@ def _quoted(raw, kept):
 def uri(path, **options):
     """A ``file:`` URI for any path (spaces, quotes, newlines, undecodable bytes)."""
     raw = os.fsencode(path)
-    name = _quoted(raw, b"/") if os.name != "nt" else "/" + _quoted(raw.replace(b"\\", b"/"), b"/:")
+    if os.name == "nt":
+        from . import windows
+
+        name = windows.uri_path(_quoted(raw.replace(b"\\", b"/"), b"/:"))
+    else:
+        name = _quoted(raw, b"/")
     return "file:" + name + "?" + "&".join(f"{key}={value}" for key, value in options.items())
 
 

@@ -74,18 +74,18 @@ def create_new(path, mode=0o600):
 
 def open_regular(path, follow=False):
     """Read-only descriptor of a regular file. A FIFO or a device is refused instead of waited for."""
-    flags = os.O_RDONLY | _NONBLOCK | _CLOEXEC | _BINARY | (0 if follow else _NOFOLLOW)
-    descriptor = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(22, "not a regular file", path)
-    return descriptor
+    return _open_regular(path, os.O_RDONLY, follow=follow)
 
 
 def open_append(path, mode=0o600):
     """Descriptor for reading and appending; created with its final mode. A link, FIFO or device is refused."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _NONBLOCK | _CLOEXEC | _BINARY
-    descriptor = os.open(path, flags, mode)
+    return _open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
+
+
+def _open_regular(path, flags, mode=0o600, follow=False):
+    if not (follow or _NOFOLLOW) and os.path.islink(path):  # Windows cannot be asked to refuse it.
+        raise OSError(40, "it is a symbolic link", path)
+    descriptor = os.open(path, flags | _NONBLOCK | _CLOEXEC | _BINARY | (0 if follow else _NOFOLLOW), mode)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(22, "not a regular file", path)

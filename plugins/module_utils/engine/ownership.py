@@ -46,6 +46,10 @@ def copy(reference, target):
     """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of ``reference``."""
     facts = os.stat(reference)
     set_on(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
+    if os.name == "nt":
+        from . import windows
+
+        windows.copy_access(reference, target)
     if not hasattr(os, "listxattr"):
         return
     descriptor = files.open_regular(target)

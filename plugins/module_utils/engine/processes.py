@@ -10,8 +10,14 @@ import os
 def holders(paths):
     """The other processes that hold any of the files open, as a list of {pid, command}; and how many could not be seen.
 
-    Where /proc is missing, nothing can be seen and the second number is -1.
+    Where /proc is missing, nothing can be seen and the second number is -1. Windows tells that a file is open, not who
+    has it; a connection of this process counts there, too.
     """
+    if os.name == "nt":
+        from . import windows
+
+        somebody = {"pid": None, "command": "a process that Windows does not name"}
+        return [somebody] if any(windows.is_open(path) for path in paths) else [], 0
     wanted = set()
     for path in paths:
         try:
@@ -79,8 +85,8 @@ def command(pid):
 
 
 def describe(found):
-    """``pid 812 (python3), pid 977 (gunicorn)``."""
-    return ", ".join(f"pid {row['pid']} ({row['command']})" for row in found)
+    """``pid 812 (python3), pid 977 (gunicorn)``; without a number what is said instead."""
+    return ", ".join(f"pid {row['pid']} ({row['command']})" if row["pid"] else row["command"] for row in found)
 
 
 def run(words):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from typing import Any, NamedTuple
 
@@ -70,10 +71,10 @@ class Scheduler:
         self.since: dict = {}
         self.configuration: config.Config = None  # type: ignore[assignment]
         self.told: str | None = None
-        # A signal that comes between the look at `ended` and the wait must not be lost: it leaves a byte in the pipe.
-        self.reader, self.writer = os.pipe()
-        os.set_blocking(self.writer, False)
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        # A signal that comes between the look at `ended` and the wait must not be lost: it leaves a byte in the socket.
+        # It is no pipe, because Windows waits for sockets alone.
+        self.reader, self.writer = socket.socketpair()
+        self.writer.setblocking(False)
 
     def run(self):
         """Until a signal ends it: wait for what is due and run it. Returns the number of runs that failed."""
@@ -111,7 +112,7 @@ class Scheduler:
         seconds = LOOK_SECONDS if at is None else min(LOOK_SECONDS, clock.seconds_between(now, at))
         ready, _writable, _failed = select.select([self.reader], [], [], max(0.0, seconds))
         if ready:
-            os.read(self.reader, 4096)
+            self.reader.recv(4096)
 
     def _anchor(self):
         """What a name's next firing is counted from: its last run, or when it was first seen; a clock that was set back
@@ -147,9 +148,12 @@ class Scheduler:
         return status
 
     def _listen(self):
+        signal.set_wakeup_fd(self.writer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
-        signal.signal(signal.SIGHUP, lambda *_arguments: None)  # The wait ends, and the configuration is read again.
+        if hasattr(signal, "SIGHUP"):
+            # The wait ends, and the configuration is read again.
+            signal.signal(signal.SIGHUP, lambda *_arguments: None)
 
     def _end(self, *_arguments):
         self.ended = True

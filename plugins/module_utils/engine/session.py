@@ -121,7 +121,7 @@ def where(reference, backup_dir, name, config_path=None):
     The path says where the backup is, not where this name's lock and its pre-restore backups belong: where the
     configuration or the environment tells that, they are asked.
     """
-    if reference is None or backup_dir is not None or "/" not in reference:
+    if reference is None or backup_dir is not None or not os.path.dirname(reference):
         return backup_dir, name
     path = files.resolve(reference)
     if name is None and os.path.isfile(path):
@@ -212,6 +212,9 @@ def who(caller):
         by["uid"] = os.geteuid()
         with contextlib.suppress(KeyError):
             by["user"] = pwd.getpwuid(os.geteuid()).pw_name
+    else:
+        with contextlib.suppress(OSError):
+            by["user"] = os.getlogin()
     if os.environ.get("SUDO_USER"):
         by["sudo_user"] = os.environ["SUDO_USER"]
     return by

@@ -84,7 +84,7 @@ def _kept(session, wish, settled):
     """The path of the old content that is meant."""
     target = session.target
     if wish.backup not in catalog.LATEST:
-        path = wish.backup if os.sep in wish.backup else os.path.join(target.backup_dir, wish.backup)
+        path = wish.backup if os.path.dirname(wish.backup) else os.path.join(target.backup_dir, wish.backup)
     elif settled and settled["kept"]:
         path = settled["kept"]
     else:

@@ -136,11 +136,10 @@ def replace(staged, path, live, log):
         _second_name(path, aside)
     try:
         files.replace(staged, path)
-    except PermissionError as error:
-        if os.name != "nt":
-            raise
-        # Windows renames over no file that is open, and cannot tell who has it open.
-        raise errors.InUse("the file must be replaced, and another process holds it open", path=path) from error
+    except PermissionError:
+        if os.name == "nt":
+            plan_room.require_free(path)  # Windows renames over no file that is open: somebody came in this moment.
+        raise
     log.note(journal_room.SWAPPED)
     if live != "absent":
         plan_room.require_free(aside)
