@@ -171,7 +171,9 @@ def test_stamp_that_is_no_time_is_listed_without_one(backup_dir, put_backup, sca
     assert scan()["app_20269999_999999.db"].created_at is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"other": 1}', b"\xff\xfe\x00", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"other": 1}', b"\xff\xfe\x00", b"[" * 100_000], ids=lambda text: repr(text[:9])
+)
 def test_damaged_manifest_is_a_problem_of_its_entry_only(backup_dir, put_backup, scan, content):
     put_backup("20261121_020000")
     path = put_backup()

@@ -201,17 +201,6 @@ def test_open_regular_leaks_no_descriptor_when_it_refuses(tmp_path):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_link_is_refused_where_the_system_cannot_be_asked_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_NOFOLLOW", 0)
-    (tmp_path / "file").write_bytes(b"x")
-    (tmp_path / "link").symlink_to("file")
-    for opening in (files.open_regular, files.open_append):
-        with pytest.raises(OSError) as caught:
-            opening(str(tmp_path / "link"))
-        assert caught.value.errno == errno.ELOOP
-    os.close(files.open_regular(str(tmp_path / "link"), follow=True))
-
-
 def test_open_append_refuses_a_link(tmp_path, path):
     (tmp_path / "target").write_bytes(b"x")
     os.symlink("target", path)

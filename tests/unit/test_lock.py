@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 
 import pytest
@@ -61,7 +60,7 @@ def test_second_process_waits_and_gets_it(path, holder, child):
 
 
 def test_lock_goes_with_a_holder_that_is_killed(path, holder):
-    holder.send_signal(signal.SIGKILL)
+    holder.kill()
     holder.wait()
     assert not lock.is_held(path)
     assert _free(path)

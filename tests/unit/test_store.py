@@ -86,7 +86,7 @@ def test_made_backup_is_listed_as_verified_and_nothing_else_is_there(target, sca
     assert _listing(target) == [file, file + ".json"]
     assert [(entry.file, entry.status) for entry in scan().values()] == [(file, "verified")]
     for name in _listing(target):
-        assert stat.S_IMODE(os.stat(os.path.join(target.backup_dir, name)).st_mode) == 0o600
+        assert os.name == "nt" or stat.S_IMODE(os.stat(os.path.join(target.backup_dir, name)).st_mode) == 0o600
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -137,7 +137,7 @@ def test_manifest_tells_what_was_backed_up(tmp_path, make_db, make_target, set_c
         "tables": {"t": 200},
         "uid": os.stat(live).st_uid,
         "gid": os.stat(live).st_gid,
-        "mode": "0640",
+        "mode": "0666" if os.name == "nt" else "0640",
     }
     assert {key: document["source"][key] for key in source} == source
     assert document["verification"]["status"] == "ok" and document["verification"]["level"] == "full"
@@ -421,7 +421,11 @@ def test_clean_removes_what_is_unfinished_of_this_name_only(target, put_backup):
     for name in ("app", "other"):
         files.make_directory(os.path.join(target.state_dir, f"{store.SCRATCH}-{name}", "deep"))
     removed = store.clean(target)
-    assert removed == ["app_20261123_020000.db.json", ".app_20261123_020000.db.partial", ".state/scratch-app"]
+    assert removed == [
+        "app_20261123_020000.db.json",
+        ".app_20261123_020000.db.partial",
+        os.path.join(".state", "scratch-app"),
+    ]
     assert all(os.path.exists(path) and os.path.exists(path + ".json") for path in keep)
     assert ".other_20261123_020000.db.partial" in _listing(target)
     assert os.listdir(target.state_dir) == ["scratch-other"]

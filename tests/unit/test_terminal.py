@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 
 import pytest
@@ -85,7 +86,7 @@ def test_text_that_is_no_utf8_can_be_put_out(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="utf-8"))
     terminal.put("raw \udcff")
     sys.stdout.flush()
-    assert raw.getvalue() == b"raw \\udcff\n"
+    assert raw.getvalue() == b"raw \\udcff" + os.linesep.encode()
 
 
 @pytest.fixture

@@ -107,7 +107,8 @@ def test_undo_brings_a_database_back_that_sqlite_could_not_read_byte_for_byte(pl
     assert kept.endswith(catalog.RAW) and place.rows() == 200
     os.chmod(place.path, 0o640)
     result = place.restore(undo=True)
-    assert files.sha256(place.path) == damaged and os.stat(place.path).st_mode & 0o777 == 0o640
+    assert files.sha256(place.path) == damaged
+    assert os.name == "nt" or os.stat(place.path).st_mode & 0o777 == 0o640
     assert place.restore(undo=True, backup=result["pre_restore_backup"])["changed"] and place.rows() == 200
 
 

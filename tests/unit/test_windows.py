@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
-from engine import catalog, errors, processes, windows
+from engine import catalog, errors, files, processes, windows
 from engine import database as database_room
 
 CASES = {
@@ -82,6 +83,19 @@ def test_holder_without_a_number_is_told_where_only_the_file_is_known(on_windows
     assert ([row["pid"] for row in found], unseen) == ([None], 0)
     assert processes.describe(found) == "a process that Windows does not name"
     assert on_windows(processes.holders, ["app.db"]) == ([], 0)
+
+
+def test_link_and_directory_are_refused_by_name(on_windows, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    for follow, number in ((False, errno.ELOOP), (True, errno.EINVAL)):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to("." if follow else "file")
+        with pytest.raises(OSError) as caught:
+            on_windows(files.open_regular, str(tmp_path / "link"), follow)
+        assert caught.value.errno == number
+    with pytest.raises(OSError):
+        on_windows(files.open_append, str(tmp_path))
+    os.close(on_windows(files.open_append, str(tmp_path / "file")))
 
 
 if os.name == "nt":

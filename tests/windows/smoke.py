@@ -1,69 +1,72 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A pytest plugin for a run under Windows' Python: which failures are none of the engine's, and why.
+"""A pytest plugin for a run under Windows' Python: which tests cannot hold there, and why, by expected.txt beside it.
 
-A test that asks for what only POSIX has, or that stumbles over wine itself, is named with its reason and does not fail
-the run. Everything else does. The reasons are looked for in what the failure says, and in the test's name.
+Each of them is expected to fail. One that passes is an error as well, so the list never excuses more than it must.
 """
 
 from __future__ import annotations
 
-import re
+import collections
+import ctypes
+import pathlib
 
 import pytest
 
-# (pattern of the test's name, pattern of the failure, reason). The first that fits is taken.
-_CALLS = "fork|mkfifo|geteuid|getegid|getuid|setuid|chown|waitpid|mknod"
-_MODES = r"33206|33188|0o?(444|666)|== 0o6|438 == 384|511 == 448|assert 4(38|48) ==|== 4(16|32|88)|416, "
-_OF_RIGHTS = "link|umask|private|mode|owner|nobody|permission|everybody_can|fifo|killed|no_regular_file|what_is_no_file"
-_SLASHES = (
-    "test_(config|deploy|host|nightly|discover|finding|documented)|file_is_named_after|clean_removes|examples_load"
-)
-_REMOVED_OPEN = "lock_file_that_was_removed|file_that_goes_between"
-POSIX = (
-    ("", rf"module 'os' has no attribute '({_CALLS})'", "a POSIX call in the test"),
-    ("", "module 'signal' has no attribute", "a POSIX signal"),
-    ("sigterm", "", "a POSIX signal"),
-    ("", "No module named '(pwd|grp|resource|fcntl|termios|pty)'", "a POSIX module in the test"),
-    ("", "can't decode byte 0xff|surrogates not allowed", "names that are no UTF-8"),
-    ("", r"WinError 123|Invalid name|Invalid argument: '|WinError 3\]", "a name that Windows does not take"),
-    ("", "WinError 1314|symbolic link privilege|WinError 120", "a symbolic link"),
-    (_SLASHES, r"\\|absolute path", "paths that begin with a slash"),
-    ("", _MODES, "mode bits"),
-    ("holders|names_who_uses|cannot_be_looked_at|held|in_use|replaced_if_it_is_free", "", "who holds a file open"),
-    ("names_the_holder", "", "who holds a file open"),
-    (_OF_RIGHTS, "", "links, rights, pipes and kills of POSIX"),
-    ("local_wall_clock", "", "a time zone of the test's own process"),
-    ("made_durable_after_a_rename", "", "directories cannot be synced on Windows"),
-    (_REMOVED_OPEN, "WinError 32", "an open file that is renamed or removed"),
-    ("no_target_and_no_process", "", "the zstd program, and descriptors in /proc"),
-    ("loading_imports_nothing", "", "an empty environment, which Windows' Python does not start in"),
-)
-WINE = (
-    ("certificate|authority|starttls|test_tls", "", "no openssl program for the test's certificates"),
-    ("open_new_never|publish_never", "DID NOT RAISE", "wine sees no dangling link"),
-)
+EXPECTED = pathlib.Path(__file__).resolve().parent / "expected.txt"
+WHOLE_FILE = " *"
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Turn a failure that has its reason into an expected one."""
-    outcome = yield
-    report = outcome.get_result()
-    if report.failed:
-        said = str(call.excinfo.getrepr()) if call.excinfo else ""
-        for kind, table in (("POSIX only", POSIX), ("wine's own", WINE)):
-            for name, text, reason in table:
-                if re.search(name, item.nodeid) and re.search(text, said):
-                    report.outcome = "skipped"
-                    report.wasxfail = f"{kind}: {reason}"
-                    return
+def expected(text):
+    """{test, or file with ` *` behind it: the reason}; a reason stands above its tests, which are set in."""
+    found, reason = {}, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("  "):
+            if reason is None or line.strip() in found:
+                raise ValueError(f"line {number}: no reason above it, or twice")
+            found[line.strip()] = reason
+        elif line and not line.startswith("#"):
+            reason = line
+    return found
 
 
-def pytest_terminal_summary(terminalreporter):
-    """How many of each reason."""
-    counts: dict = {}
-    for report in terminalreporter.stats.get("xfailed", []):
-        counts[report.wasxfail] = counts.get(report.wasxfail, 0) + 1
-    for reason, count in sorted(counts.items()):
-        terminalreporter.write_line(f"{count:5d}  {reason}")
+def name_of(nodeid):
+    """A test's name below tests/unit."""
+    return nodeid.partition("tests/unit/")[2]
+
+
+def _under_wine():
+    return hasattr(ctypes.CDLL("ntdll"), "wine_get_version")
+
+
+class Smoke:
+    def __init__(self):
+        rows = expected(EXPECTED.read_text(encoding="utf-8"))
+        self.rows = {name: why for name, why in rows.items() if _under_wine() or not why.startswith("wine")}
+        self.left_out = collections.Counter()
+
+    def pytest_ignore_collect(self, collection_path):
+        """A whole file is not even read: it may import what only POSIX has."""
+        reason = self.rows.get(name_of(collection_path.as_posix()) + WHOLE_FILE)
+        if reason is not None:
+            self.left_out[reason] += 1
+        return True if reason is not None else None
+
+    def pytest_collection_modifyitems(self, items):
+        for item in items:
+            name = name_of(item.nodeid)
+            reason = self.rows.get(name) or self.rows.get(name.partition("[")[0])
+            if reason is not None:
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+    def pytest_terminal_summary(self, terminalreporter):
+        """How many there are of each reason."""
+        failed = collections.Counter(report.wasxfail for report in terminalreporter.stats.get("xfailed", ()))
+        for reason, count in sorted(failed.items()):
+            terminalreporter.write_line(f"{count:5d}  {reason}")
+        for reason, count in sorted(self.left_out.items()):
+            terminalreporter.write_line(f"{count:5d}  {reason}: whole files")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Smoke())

@@ -83,8 +83,10 @@ def open_append(path, mode=0o600):
 
 
 def _open_regular(path, flags, mode=0o600, follow=False):
-    if not (follow or _NOFOLLOW) and os.path.islink(path):  # Windows cannot be asked to refuse it.
-        raise OSError(40, "it is a symbolic link", path)
+    if os.name == "nt":
+        from . import windows
+
+        windows.require_regular(path, follow)
     descriptor = os.open(path, flags | _NONBLOCK | _CLOEXEC | _BINARY | (0 if follow else _NOFOLLOW), mode)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -72,7 +73,7 @@ def load(path):
     try:
         descriptor = files.open_regular(path)
     except OSError as error:
-        if error.errno in (22, 40):  # not a regular file, a symbolic link
+        if error.errno in (errno.EINVAL, errno.ELOOP):  # not a regular file, a symbolic link
             raise _invalid(path, "it is not a regular file") from error
         raise errors.from_os_error(error, path) from error
     try:

@@ -8,7 +8,9 @@ Imported on Windows alone. The functions below the line ask the system; the othe
 from __future__ import annotations
 
 import ctypes
+import errno
 import ntpath
+import os
 import re
 
 # Whatever follows a dot, a file of such a name is a device:
@@ -38,6 +40,14 @@ def places(environment):
 def uri_path(quoted):
     """What follows ``file:`` in a URI: of ``C:/app.db``, or of ``//computer/share/app.db``."""
     return ("//" if quoted.startswith("//") else "/") + quoted
+
+
+def require_regular(path, follow):
+    """Refuse a link and a directory by name: no flag of open does, and a directory is reported as a lack of rights."""
+    if not follow and os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a symbolic link", path)
+    if os.path.isdir(path):
+        raise OSError(errno.EINVAL, "not a regular file", path)
 
 
 # --- asking the system -----------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def test_there_are_examples_of_every_type():
     assert found == set(channels.KINDS)
 
 
-@pytest.mark.parametrize("body", EXAMPLES)
+@pytest.mark.parametrize("body", EXAMPLES, ids=map(str, range(len(EXAMPLES))))
 def test_examples_load(write, body):
     assert notify.load(write(body.encode()))
 
