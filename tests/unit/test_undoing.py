@@ -208,7 +208,8 @@ def test_restore_that_was_rolling_back_goes_on_rolling_back(place, monkeypatch, 
         if phase == journal.ROLLING_BACK:
             raise _Killed
 
-    only_elsewhere = [{"sql": "SELECT count(*) FROM pragma_database_list WHERE file LIKE '%/app.db'", "expect": "0"}]
+    sql = f"SELECT count(*) FROM pragma_database_list WHERE file LIKE '%{os.sep}app.db'"
+    only_elsewhere = [{"sql": sql, "expect": "0"}]
     with monkeypatch.context() as patched, pytest.raises(_Killed):
         patched.setattr(journal.Journal, "note", note)
         place.restore(assertions=only_elsewhere)

@@ -8,7 +8,7 @@ import errno
 import os
 
 import pytest
-from engine import catalog, errors, files, processes, windows
+from engine import catalog, errors, files, processes, session, windows
 from engine import database as database_room
 
 CASES = {
@@ -85,17 +85,26 @@ def test_holder_without_a_number_is_told_where_only_the_file_is_known(on_windows
     assert on_windows(processes.holders, ["app.db"]) == ([], 0)
 
 
-def test_link_and_directory_are_refused_by_name(on_windows, tmp_path):
+def test_link_and_directory_are_refused_by_name(on_windows, tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"x")
-    for follow, number in ((False, errno.ELOOP), (True, errno.EINVAL)):
-        (tmp_path / "link").unlink(missing_ok=True)
-        (tmp_path / "link").symlink_to("." if follow else "file")
+    (tmp_path / "link").symlink_to("file")
+    monkeypatch.setattr(files, "_NOFOLLOW", 0)
+    for opening in (files.open_regular, files.open_append):
         with pytest.raises(OSError) as caught:
-            on_windows(files.open_regular, str(tmp_path / "link"), follow)
-        assert caught.value.errno == number
-    with pytest.raises(OSError):
-        on_windows(files.open_append, str(tmp_path))
-    os.close(on_windows(files.open_append, str(tmp_path / "file")))
+            on_windows(opening, str(tmp_path / "link"))
+        assert caught.value.errno == errno.ELOOP
+        os.close(on_windows(opening, str(tmp_path / "file")))
+    os.close(on_windows(files.open_regular, str(tmp_path / "link"), True))
+    with pytest.raises(OSError) as caught:
+        windows.require_regular(str(tmp_path), True)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_only_a_reference_with_a_directory_tells_where_the_backups_are(tmp_path):
+    for reference in ("latest", "app_20261122_020000.db", "2026-11-22T02:00:00Z"):
+        assert session.where(reference, None, "app") == (None, "app")
+    place = os.path.realpath(tmp_path)
+    assert session.where(os.path.join(place, "app_20261122_020000.db"), None, "app") == (place, "app")
 
 
 if os.name == "nt":
