@@ -66,6 +66,9 @@ class Smoke:
             terminalreporter.write_line(f"{count:5d}  {reason}")
         for reason, count in sorted(self.left_out.items()):
             terminalreporter.write_line(f"{count:5d}  {reason}: whole files")
+        wine = sum(count for reason, count in failed.items() if reason.startswith("wine"))
+        passed = len(terminalreporter.stats.get("passed", ()))
+        terminalreporter.write_line(f"{passed} passed, {failed.total() - wine} POSIX only, {wine} wine's own")
 
 
 def pytest_configure(config):
