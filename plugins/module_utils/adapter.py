@@ -56,6 +56,12 @@ def run(argument_spec, operation, *, checks=True, diff=None, without=(), **fixed
     module.exit_json(**printable(result))
 
 
+def controller_only(argument_spec):
+    """The module of an action that works on the controller: it is never run on a host."""
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
+    module.fail_json(error_code="usage", msg="this runs on the controller, by the action of the same name")
+
+
 def _warn(module, result):
     for text in result.pop("warnings", []):
         module.warn(errors.show(text))

@@ -325,7 +325,7 @@ def resolve(reference, backup_dir, name, entries=None):
         moment = clock.parse(reference)
     except ValueError:
         raise errors.BackupNotFound(
-            f"'{errors.show(reference)}' is no backup of '{name}' ({_what_there_is(entries)}), and no time",
+            f"'{errors.show(reference)}' is no backup of '{name}' ({what_there_is(entries)}), and no time",
             path=backup_dir,
         ) from None
     older = [entry for entry in entries if entry.created_at and entry.created_at <= moment]
@@ -335,11 +335,12 @@ def resolve(reference, backup_dir, name, entries=None):
 def _newest(entries, otherwise, backup_dir, name):
     found = newest_verified(entries)
     if found is None:
-        raise errors.BackupNotFound(f"{otherwise} of '{name}' ({_what_there_is(entries)})", path=backup_dir)
+        raise errors.BackupNotFound(f"{otherwise} of '{name}' ({what_there_is(entries)})", path=backup_dir)
     return found
 
 
-def _what_there_is(entries):
+def what_there_is(entries):
+    """``3 verified, 1 invalid``, for messages."""
     if not entries:
         return "no backups at all"
     counts: dict = {}

@@ -225,6 +225,27 @@ class RunFailed(BackupError):
         self.exit_code = exit_code
 
 
+class CheckFailed(BackupError):
+    error_code = "check_failed"
+    hint = "Run that command by hand on a restored copy (command 'restore' to another path) and read what it says."
+
+
+class TimeLimit(BackupError):
+    error_code = "time_limit"
+    hint = "Raise time_limit, or look at why this host is so slow; nothing was left behind."
+
+
+class DrillFailed(BackupError):
+    """``exit_code`` is that of the first database that did not pass."""
+
+    error_code = "drill_failed"
+    hint = "Each database that did not pass names its cause and its next step."
+
+    def __init__(self, cause, *, exit_code=1, **details):
+        super().__init__(cause, **details)
+        self.exit_code = exit_code
+
+
 class NotificationFailed(BackupError):
     error_code = "notification_failed"
     hint = "Check the channel in notifications.json and that the host reaches it; the backups are not touched by this."

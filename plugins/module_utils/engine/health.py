@@ -22,6 +22,7 @@ LOCK_SECONDS = 6 * 3600
 # How late a scheduled backup may be: it may start with a random delay, and takes its time.
 SCHEDULE_GRACE_SECONDS = 2 * 3600
 _DATE = 10
+_TESTS = ("restore_test", "drill")
 
 
 class Tested(NamedTuple):
@@ -53,13 +54,13 @@ def history(records):
     """The History of a name, from its records in the audit log, oldest first."""
     first, tested = None, None
     for row in records:
-        if row.get("outcome") != "ok" or row.get("operation") not in ("backup", "restore_test"):
+        if row.get("outcome") != "ok" or row.get("operation") not in ("backup", *_TESTS):
             continue
         try:
             at = clock.parse(row["time"])
         except (KeyError, ValueError, AttributeError):
             continue
-        if row["operation"] == "restore_test":
+        if row["operation"] in _TESTS:
             tested = Tested(at, str(row.get("file")), row.get("rto_seconds"))
         elif first is None:
             first = at

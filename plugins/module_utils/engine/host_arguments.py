@@ -39,6 +39,40 @@ def _run(commands):
     command.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
 
 
+def _drill(commands):
+    text = "Prove that the configured databases can be brought back: restore a backup of each into a scratch place."
+    command = flags.host_command(commands, "drill", "drill", "show_drill", text, "drill --selection random")
+    command.add_argument(
+        "--name",
+        dest="names",
+        action="append",
+        metavar="NAME",
+        help="only this one of those configured; may be repeated",
+    )
+    command.add_argument(
+        "--selection",
+        default="latest",
+        metavar="RULE",
+        help="latest, oldest, random, untested, an age such as 7d, a file name or a time (default: latest)",
+    )
+    command.add_argument("--window-days", type=float, metavar="N", help="only backups of the last N days")
+    command.add_argument("--seed", metavar="TEXT", help="what `random` chooses by")
+    command.add_argument(
+        "--full-restore", action="store_true", help="also make a whole restore over the scratch copy, and measure it"
+    )
+    command.add_argument("--scratch-dir", metavar="DIR", help="where to unpack (default: beside the backups)")
+    command.add_argument(
+        "--time-limit", type=flags.seconds, default=3600, metavar="SECONDS", help="for all databases (default: 1h)"
+    )
+    command.add_argument(
+        "--fail-on",
+        choices=("never", "failed", "objective_missed"),
+        default="objective_missed",
+        help="what makes the command fail (default: objective_missed)",
+    )
+    command.add_argument("--check", action="store_true", help="only say which backups would be drilled")
+
+
 def _scheduler(commands):
     text = "In a container: run the configured databases by their cron expressions, in the foreground, until SIGTERM."
     flags.host_command(
@@ -84,6 +118,7 @@ def _discover(commands):
 
 COMMANDS = {
     "run": _run,
+    "drill": _drill,
     "scheduler": _scheduler,
     "metrics": _metrics,
     "notify": _notify,

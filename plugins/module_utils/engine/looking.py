@@ -9,7 +9,7 @@ from typing import NamedTuple
 from . import audit, catalog, clock, errors
 from . import session as room
 
-_TELLING = ("backup", "run", "restore_test")
+_TELLING = ("backup", "run", "restore_test", "drill")
 
 
 class Filter(NamedTuple):

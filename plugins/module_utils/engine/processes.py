@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+
+_LAST_BYTES = 4096
 
 
 def holders(paths):
@@ -97,6 +101,50 @@ def run(words):
     return subprocess.run(  # pylint: disable=ansible-bad-function
         words, capture_output=True, text=True, check=False
     )
+
+
+def run_within(words, seconds, environment=None):
+    """Run a program and whatever it starts, for so many seconds at most: (status or None when it was ended, output).
+
+    ``output`` is the last of what it said, as text. Raises OSError where it cannot be started.
+    """
+    import signal
+    import subprocess
+    import tempfile
+
+    # A file takes what it says: a pipe would be held open by whatever it has left running.
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            # The whole session: what a check has started must not go on working in a place that is removed.
+            with contextlib.suppress(OSError, AttributeError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+        end = said.seek(0, os.SEEK_END)
+        said.seek(max(0, end - _LAST_BYTES))
+        return status, said.read().decode("utf-8", "replace").strip()
+
+
+def peak_memory_bytes():
+    """The most memory that this process has had so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def start(words):

@@ -150,12 +150,18 @@ def _rehearse(session, entry, steps, also=None):
         outcome = "unverifiable"
         raise
     finally:
-        if entry.manifest is not None and outcome is not None:
-            test_record = {"checked_at": clock.iso(clock.now()), "status": outcome, "seconds": steps.seconds}
-            _record_test(session, entry, test_record)
+        if outcome is not None:
+            record_test(session, entry, outcome, steps.seconds)
 
 
-def _record_test(session, entry, test_record):
+def record_test(session, entry, outcome, seconds):
+    """Write into the backup's manifest how its restore test went (ok, failed, unverifiable); a warning if it cannot be.
+
+    Call it under the name's lock.
+    """
+    if entry.manifest is None:
+        return
+    test_record = {"checked_at": clock.iso(clock.now()), "status": outcome, "seconds": seconds}
     try:
         manifest.update(manifest.path_for(entry.path), restore_test=test_record)
     except (OSError, errors.BackupError) as error:

@@ -85,7 +85,7 @@ def operation(name, call, *, caller=None, progress=None, silent=False, quiet=Fal
     finally:
         if not silent and not (session.quiet and outcome == "ok"):
             _record(session, call, outcome, cause, clock.monotonic() - started)
-            _give_back(session)
+            give_back(session)
         if isinstance(cause, errors.BackupError) and session.warnings:
             cause.details.setdefault("warnings", session.warnings)
 
@@ -105,7 +105,7 @@ def _warn_of_pending(session):
         session.warnings.append(message)
 
 
-def _give_back(session):
+def give_back(session):
     """What root made in somebody else's backup directory goes to him, whatever came of the operation."""
     if session.target is None:
         return
@@ -254,7 +254,7 @@ def exclusive(session, create=False):
 
     with lock.held(session.target.lock_path, session.operation, session.settings["busy_timeout"]):
         # Now, so that the owner's own run finds a lock that it may wait for; and once more when all is done.
-        _give_back(session)
+        give_back(session)
         left = store.clean(session.target)
         if left:
             session.warnings.append(

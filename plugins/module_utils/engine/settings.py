@@ -39,6 +39,7 @@ DEFAULTS: dict = {
     "auto_cleanup": True,
     "rpo_objective": None,
     "rto_objective": None,
+    "drill_check": None,
     "retention": RETENTION,
     "health": HEALTH,
 }
@@ -57,6 +58,7 @@ _TYPES = {
     "auto_cleanup": (bool,),
     "rpo_objective": (int, float, type(None)),
     "rto_objective": (int, float, type(None)),
+    "drill_check": (list, type(None)),
     "backup_dir": (str,),
     "name": (str,),
     "path": (str,),
@@ -110,6 +112,9 @@ def check_keys(settings, where):
             raise errors.ConfigError(f"there is no setting '{key}'", path=where)
         elif not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and bool not in _TYPES[key]):
             raise errors.ConfigError(f"'{key}' is of the wrong type", path=where)
+    check = settings.get("drill_check")
+    if check is not None and not (check and all(isinstance(word, str) for word in check)):
+        raise errors.ConfigError("'drill_check' is no command as a list of words", path=where)
 
 
 def layer(below, above, where):

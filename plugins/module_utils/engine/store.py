@@ -18,9 +18,10 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, compress, database, errors, files, manifest, snapshot, verify
+from . import catalog, clock, compress, database, errors, files, lock, manifest, snapshot, verify
 
 SCRATCH = "scratch"
+DRILL = "drill"
 _RAW = "-raw"
 # What a compressed file without a manifest may expand to; more is taken for a bomb.
 LIKELY_RATIO = 20
@@ -55,10 +56,10 @@ def clean(target):
     for name in catalog.leftovers(target.backup_dir, target.name):
         files.remove(os.path.join(target.backup_dir, name))
         removed.append(name)
-    scratch = scratch_dir(target)
-    if os.path.isdir(scratch):
-        files.remove_tree(scratch)
-        removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
+    for scratch in (scratch_dir(target), *_drill_that_was_killed(target)):
+        if os.path.isdir(scratch):
+            files.remove_tree(scratch)
+            removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
     if removed:
         files.sync_directory(target.backup_dir)
     return removed
@@ -67,6 +68,23 @@ def clean(target):
 def scratch_dir(target):
     """Where restore tests of this name unpack; only there under the name's lock."""
     return os.path.join(target.state_dir, f"{SCRATCH}-{target.name}")
+
+
+def drill_dir(target, elsewhere=None):
+    """Where drills of this name unpack, in ``elsewhere`` if given; only there under the drill's own lock."""
+    if elsewhere is None:
+        return os.path.join(target.state_dir, f"{DRILL}-{target.name}")
+    # Two hosts' databases of one name can be drilled on a third host.
+    where = hashlib.sha256(os.fsencode(target.backup_dir)).hexdigest()[:8]
+    return os.path.join(elsewhere, f".digitalme-backup-{DRILL}-{target.name}-{where}")
+
+
+def drill_lock(target, elsewhere=None):
+    return drill_dir(target, elsewhere) + ".lock"
+
+
+def _drill_that_was_killed(target):
+    return [] if lock.is_held(drill_lock(target)) else [drill_dir(target)]
 
 
 def space_needed(target, compression="none"):

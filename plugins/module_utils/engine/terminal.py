@@ -80,8 +80,9 @@ def failed(error, as_json, show):
         return
     if result.get("steps"):
         show_steps(result["steps"])
-    if error.error_code == "run_failed":
-        show_run(result)
+    shown = {"run_failed": show_run, "drill_failed": show_drill}.get(error.error_code)
+    if shown is not None:
+        shown(result)
     _warn(result)
     say(f"error ({error.error_code}): {error.message}")
 
@@ -219,6 +220,25 @@ def show_run(result):
         put(f"{errors.show(one['name'])}: {one['status']}")
         for row in one["parts"]:
             put(f"  {row['status']:<8}{row['part']:<11}{row['seconds']:>9.3f} s  {errors.show(row['detail'])}")
+
+
+def show_drill(result):
+    for one in result["databases"]:
+        backup = (one["backup"] or {}).get("file", "no backup")
+        put(f"{one['status']:<17}{errors.show(one['name'])}: {errors.show(backup)}")
+        show_steps(one["phases"])
+        for key in ("rto", "rpo"):
+            figures = one[key] or {}
+            if figures.get("achieved_seconds") is not None:
+                aim = figures["objective_seconds"]
+                compared = "no objective" if aim is None else f"objective {aim:g} s"
+                put(f"  {key.upper()} {figures['achieved_seconds']:.2f} s ({compared})")
+        if one["cause"]:
+            put(f"  {errors.show(one['cause'])}")
+        if one["next_step"]:
+            put(f"  next: {errors.show(one['next_step'])}")
+        for text in one["warnings"]:
+            say(f"warning: {errors.show(one['name'])}: {errors.show(text)}")
 
 
 def show_scheduler(result):

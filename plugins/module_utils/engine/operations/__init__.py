@@ -12,6 +12,7 @@ as it was, or the error's details say what is not.
 from __future__ import annotations
 
 from .backups import backup, delete, restore, retention
+from .drills import drill
 from .hosts import discover, install, metrics, notify, run, schedule
 from .transfers import transfer
 from .views import audit_log, health, info, statistics, validate
@@ -21,6 +22,7 @@ __all__ = [
     "backup",
     "delete",
     "discover",
+    "drill",
     "health",
     "info",
     "install",

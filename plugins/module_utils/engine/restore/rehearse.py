@@ -11,6 +11,8 @@ from .. import database, errors, files, snapshot, store, verify
 from . import plan as plan_room
 from . import stage
 
+# The name of the finished copy in the scratch directory.
+RESTORED = "restored.db"
 # What a scratch copy needs beside its own size: the log or journal of a first write.
 _SPARE_BYTES = 1024 * 1024
 # These are told of the scratch place: they say nothing of the backup.
@@ -18,39 +20,48 @@ _OF_THE_PLACE = (errors.NoSpace, errors.IoError, errors.PermissionDenied)
 
 
 def rehearse(entry, target, steps, *, level, assertions, progress=None, also=None):
-    """Restore the backup into the scratch directory and prove it there; returns the Staged copy's facts.
+    """Restore the backup into the scratch directory of its name and prove it there, as `prove` does.
 
-    ``also(directory, staged)`` may look at more while the scratch directory is there. Raises BackupInvalid,
-    Unverifiable, NoSpace. The scratch directory is removed whatever happens; a kill leaves it to the next run.
+    ``also(directory, staged)`` may look at more while the scratch directory is there, which is removed whatever
+    happens; a kill leaves it to the next run.
     """
     directory = _make_scratch(target)
     try:
-        with steps.step("space") as row:
-            needed = plan_room.content_bytes(entry) + _SPARE_BYTES
-            files.require_space(directory, needed, "the restore test")
-            row["detail"] = f"{needed} bytes needed, {files.free_bytes(directory)} free"
-        path = os.path.join(directory, "staged.db")
-        with steps.step("stage") as row:
-            unpacked = stage.unpack(entry, path, progress)
-            row["detail"] = f"{unpacked.size} bytes" + (", SHA-256 as in the manifest" if unpacked.trusted else "")
-        with steps.step("verify") as row:
-            staged = stage.check(entry, path, unpacked, level, assertions, progress)
-            row["detail"] = f"level {level}: {staged.findings.status}"
-        with steps.step("restore") as row:
-            restored = os.path.join(directory, "restored.db")
-            source = (entry.manifest or {}).get("source", {})
-            snapshot.set_wal_flag(path, source.get("journal_mode") == "wal")
-            files.replace(path, restored)
-            row["detail"] = _use_as_application(restored, entry)
-        with steps.step("compare") as row:
-            findings = verify.verify_live(restored, "none", source=staged.expected)
-            stage.require_sound(entry, findings)
-            row["detail"] = compared(staged.expected)
+        staged = prove(entry, directory, steps, level=level, assertions=assertions, progress=progress)
         if also is not None:
             also(directory, staged)
         return staged
     finally:
         files.remove_tree(directory)
+
+
+def prove(entry, directory, steps, *, level, assertions, progress=None):
+    """Restore the backup to ``restored.db`` in an empty directory, check it, and use it as an application would.
+
+    Returns the Staged copy's facts. Raises BackupInvalid, Unverifiable, NoSpace; what was made is left there.
+    """
+    with steps.step("space") as row:
+        needed = plan_room.content_bytes(entry) + _SPARE_BYTES
+        files.require_space(directory, needed, "the restore test")
+        row["detail"] = f"{needed} bytes needed, {files.free_bytes(directory)} free"
+    path = os.path.join(directory, "staged.db")
+    with steps.step("stage") as row:
+        unpacked = stage.unpack(entry, path, progress)
+        row["detail"] = f"{unpacked.size} bytes" + (", SHA-256 as in the manifest" if unpacked.trusted else "")
+    with steps.step("verify") as row:
+        staged = stage.check(entry, path, unpacked, level, assertions, progress)
+        row["detail"] = f"level {level}: {staged.findings.status}"
+    with steps.step("restore") as row:
+        restored = os.path.join(directory, RESTORED)
+        source = (entry.manifest or {}).get("source", {})
+        snapshot.set_wal_flag(path, source.get("journal_mode") == "wal")
+        files.replace(path, restored)
+        row["detail"] = _use_as_application(restored, entry)
+    with steps.step("compare") as row:
+        findings = verify.verify_live(restored, "none", source=staged.expected)
+        stage.require_sound(entry, findings)
+        row["detail"] = compared(staged.expected)
+    return staged
 
 
 def _make_scratch(target):

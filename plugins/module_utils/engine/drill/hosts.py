@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The drill of all databases of a host, one after the other: what goes wrong with one keeps no other from its turn."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .. import catalog, clock, errors, host, manifest, processes, settings
+from .. import session as room
+from . import choose, exercise
+from . import row as rows
+
+BAD = {"never": (), "failed": ("failed", "no_backup", "not_run"), "objective_missed": rows.STATUSES[1:]}
+
+
+class Order(NamedTuple):
+    """What the caller asks of a host's drill: which backups, where, how far, for how many seconds at most."""
+
+    selection: choose.Selection
+    scratch_dir: str | None
+    time_limit: float
+    restore: Any
+    fail_on: str
+    check: bool
+
+
+def drills(names, databases, order, *, config_path=None, caller=None, progress=None):
+    """Drill the configured databases (all, or ``names``), or those given: the result of `operations.drill`."""
+    choose.check(order.selection)
+    if not 0 < order.time_limit < float("inf"):
+        raise errors.UsageError(f"a time limit of {order.time_limit:g} s is none")
+    began, started = clock.now(), clock.monotonic()
+    deadline = started + order.time_limit
+    wish = exercise.Wish(order.selection, order.restore, order.scratch_dir, deadline, order.time_limit)
+    found: list = []
+    warnings: list = []
+    for given in _given(databases, names) if databases else _configured(names, config_path, caller):
+        row = _one(given, wish, order.check, config_path=config_path, caller=caller, progress=progress)
+        found.append(row)
+    whole = {
+        "changed": False,
+        "tool": manifest.tool(),
+        "hostname": manifest.host(),
+        "clock": clock.iso(began),
+        "seconds": round(clock.monotonic() - started, 3),
+        "peak_memory_bytes": processes.peak_memory_bytes(),
+        "databases": found,
+        "warnings": warnings,
+    }
+    return _concluded(whole, order)
+
+
+def _configured(names, config_path, caller):
+    """The calls for what the host's configuration lists."""
+    configuration = host.loaded(config_path, caller)
+    if not configuration.databases:
+        raise errors.ConfigError(
+            "no database is configured on this host, so there is nothing that could be brought back",
+            path=configuration.path,
+            hint="Configure its databases (role install), or leave the host out of the drill.",
+        )
+    return [{"name": name} for name in host.names(configuration, names)]
+
+
+def _given(databases, names):
+    """The calls for databases that the caller lists, each with its settings, as in the configuration."""
+    calls = []
+    for entry in databases:
+        entry = dict(entry)
+        groups = {key: entry.pop(key) for key in settings.GROUPS if key in entry}
+        settings.check_keys({**entry, **groups}, "databases")
+        path = entry.pop("path", None)
+        if path is None and "name" not in entry:
+            raise errors.UsageError("each of the databases has a 'path', or a 'name' and a 'backup_dir'")
+        entry.setdefault("name", path and catalog.default_name(path))
+        calls.append({"database": path, **entry})
+    return [each for each in calls if not names or each["name"] in names]
+
+
+def _one(given, wish, check, *, config_path, caller, progress):
+    """The row of one database."""
+    row = rows.blank(given["name"], given.get("database"), given.get("backup_dir"))
+    try:
+        named = {"config_path": config_path, "need_database": False, **given}
+        with room.operation("drill", named, caller=caller, progress=progress, silent=check) as session:
+            target = session.target
+            row.update(database=target.database, backup_dir=target.backup_dir)
+            try:
+                _drill(session, wish, row, check)
+            finally:
+                row["warnings"] += session.warnings
+                session.tell(status=row["status"], rto_seconds=(row["rto"] or {}).get("achieved_seconds"))
+    except errors.BackupError as error:
+        rows.fail(row, error)
+    row.pop("newest_verified_at", None)
+    return row
+
+
+def _drill(session, wish, row, check):
+    if clock.monotonic() > wish.deadline:
+        raise errors.TimeLimit(f"the drill of this host had {wish.time_limit:g} s, and they were over before its turn")
+    if check:
+        exercise.choose_for(session, wish.selection, row, exercise.Steps())
+        row["cause"] = "check mode: only chosen"
+        return
+    row["status"] = "passed"
+    exercise.exercise(session, wish, row)
+
+
+def _concluded(whole, order):
+    """The result; raises DrillFailed, with the same in its details, if a status is as bad as ``fail_on``."""
+    bad = [row for row in whole["databases"] if row["status"] in BAD[order.fail_on]]
+    if bad and not order.check:
+        said = "; ".join(f"{row['name']}: {row['cause']}" for row in bad[:5])
+        raise errors.DrillFailed(
+            f"{len(bad)} of {len(whole['databases'])} databases did not pass ({said})",
+            exit_code=rows.exit_code(bad[0]),
+            **whole,
+        )
+    return whole

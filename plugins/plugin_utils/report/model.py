@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The report of a drill or a game day as plain data, from the parts of its hosts. docs/DRILL_REPORT.md has its fields."""
+
+from __future__ import annotations
+
+import secrets
+
+from ansible_collections.digitalme.backup.plugins.module_utils.engine import clock, errors
+
+from . import judging
+
+SCHEMA_VERSION = 1
+KINDS = ("drill", "gameday")
+_NO_DATABASE = "Configure its databases (role install), or leave the host out of the drill."
+
+
+def new_id(kind, moment):
+    """``drill-20261123T120000Z-4f2a``: sorts by time, and two that begin in one second differ."""
+    return f"{kind}-{moment.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(2)}"
+
+
+def build(run, parts, by, finished):
+    """The report of a run, {id, kind, started_at, selection, version}, from its hosts' parts; ``by`` says who ran it."""
+    began = clock.parse(run["started_at"])
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": run["kind"],
+        "id": run["id"],
+        "verdict": None,
+        "started_at": run["started_at"],
+        "finished_at": clock.iso(finished),
+        "seconds": round(clock.seconds_between(began, finished), 3),
+        "by": by,
+        "tool": {"version": run["version"]},
+        "versions": [],
+        "selection": run["selection"],
+        "counts": {},
+        "summary": {},
+        "hosts": [_host(part) for part in parts],
+        "history": [],
+        "merged_from": [],
+        "warnings": [],
+    }
+    report = judging.judge(report)
+    others = [version for version in report["versions"] if version != run["version"]]
+    if others:
+        report["warnings"].append(f"hosts have other versions than the controller's {run['version']}: {', '.join(others)}")
+    return report
+
+
+def _host(part):
+    result = part["result"] or {}
+    host = {
+        "host": part["host"],
+        "outcome": part["outcome"],
+        "error_code": part["error_code"],
+        "cause": part["cause"],
+        "next_step": part["next_step"],
+        "seconds": result.get("seconds"),
+        "clock_skew_seconds": _skew(part, result),
+        "tool": result.get("tool"),
+        "peak_memory_bytes": result.get("peak_memory_bytes"),
+        "databases": result.get("databases") or [],
+    }
+    if part["outcome"] == "answered" and not host["databases"]:
+        cause = "it has no database that could be brought back"
+        host.update(outcome="failed", error_code="no_databases", cause=cause, next_step=_NO_DATABASE)
+    return host
+
+
+def _skew(part, result):
+    """By how much the host's clock is ahead of the controller's, at most; None where that is not known."""
+    try:
+        asked, theirs, answered = (
+            clock.parse(text) for text in (part["asked_at"], result["clock"], part["answered_at"])
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    # What lies between question and answer is no skew.
+    ahead, behind = clock.seconds_between(answered, theirs), clock.seconds_between(theirs, asked)
+    return round(max(ahead, 0.0) - max(behind, 0.0), 3)
+
+
+def check_kind(kind):
+    """Raise UsageError for a kind of report that there is none of."""
+    if kind not in KINDS:
+        raise errors.UsageError(f"there is no report of the kind {errors.excerpt(kind)}")
