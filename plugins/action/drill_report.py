@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Begins a drill over a fleet, and makes its report when all hosts have had their turn. Works on the controller alone."""
+"""Begins a drill over a fleet, and makes its report when all hosts have had their turn: on the controller alone."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def _load(path):
             report = json.load(source)
     except (OSError, ValueError) as error:
         raise errors.UsageError(
-            f"it cannot be read as a report ({error})", path=path, hint="Give a drill.json, or the directory it lies in."
+            f"it cannot be read as a report ({error})",
+            path=path,
+            hint="Give a drill.json, or the directory it lies in.",
         ) from error
     return merge.checked(report, path)
 

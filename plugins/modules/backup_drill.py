@@ -80,8 +80,8 @@ options:
     default: objective_missed
   parts:
     description:
-      - A directory of the controller, which M(digitalme.backup.drill_report) has made. The host's result is written into
-        it, also when the host could not be reached, and what the task returns is only a summary.
+      - A directory of the controller, which M(digitalme.backup.drill_report) has made. The host's result is written
+        into it, also when the host could not be reached, and what the task returns is only a summary.
       - The task does then not fail. The report does, at the end.
     type: path
   config_path:
@@ -94,6 +94,7 @@ notes:
 EXAMPLES = r"""
 - name: Prove that the newest backup of every database can be restored
   digitalme.backup.backup_drill:
+    selection: latest
 
 - name: Have another backup of the last month its turn, and restore it as in an emergency
   digitalme.backup.backup_drill:
@@ -174,7 +175,7 @@ databases:
       type: dict
       sample: {achieved_seconds: 4500.2, objective_seconds: 86400, met: true}
     limits:
-      description: The figures against the limits that the collection promises for a database of 10 MB. They decide nothing.
+      description: The figures against the limits that are promised for a database of 10 MB. They decide nothing.
       type: list
       elements: dict
       sample: [{name: restore_test, unit: seconds, limit: 15, measured: 0.31, met: true}]

@@ -36,8 +36,8 @@ options:
     required: true
   directory:
     description:
-      - Directory of the controller for the reports. Each gets a directory of its own in it, C(latest) leads to the newest,
-        and C(history.jsonl) has a line of every one.
+      - Directory of the controller for the reports. Each gets a directory of its own in it, C(latest) leads to the
+        newest, and C(history.jsonl) has a line of every one.
     type: path
     required: true
   kind:

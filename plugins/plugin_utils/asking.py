@@ -12,7 +12,9 @@ from ansible_collections.digitalme.backup.plugins.module_utils.engine import clo
 from ansible_collections.digitalme.backup.plugins.plugin_utils import parts
 
 _UNREACHABLE = "Check that the host is up, its address, and the key; then drill it again by itself (--limit)."
-_TIMED_OUT = "See what hangs there (load, disks, a stopped process), or give it more time; then drill it again by itself."
+_TIMED_OUT = (
+    "See what hangs there (load, disks, a stopped process), or give it more time; then drill it again by itself."
+)
 _BROKEN = "Run the task on this host alone with -vvv: it ended before it could say what was wrong."
 
 

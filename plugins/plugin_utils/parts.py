@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What each host has answered, as one file for each on the controller: no result has to stay in its memory.
 
-A part is {part_version, host, kind, asked_at, answered_at, outcome, error_code, cause, next_step, result}; ``outcome`` is
+A part is {part_version, host, asked_at, answered_at, outcome, error_code, cause, next_step, result}; ``outcome`` is
 answered, unreachable, timed_out or failed, and ``result`` what the module returned, or None.
 """
 
@@ -39,7 +39,9 @@ def _read(path, host):
         with open(path, "rb") as source:
             part = json.load(source)
     except FileNotFoundError:
-        return lacking(host, "no_answer", "nothing was heard of it", "Look at the task's output: it did not come so far.")
+        return lacking(
+            host, "no_answer", "nothing was heard of it", "Look at the task's output: it did not come so far."
+        )
     except (OSError, ValueError) as error:
         return lacking(host, "io_error", f"{errors.show(path)} cannot be read ({error})", "Run it again.")
     if not isinstance(part, dict) or part.get("part_version") != VERSION:

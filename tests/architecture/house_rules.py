@@ -223,9 +223,9 @@ def thick_module(tree, limit):
             wrong.append(f"line {node.lineno}: logic at the module's level")
     if code > limit:
         wrong.append(f"{code} lines of code, more than {limit}")
-    runs = [name for _line, name, _call in calls(tree) if name == "adapter.run"]
+    runs = [name for _line, name, _call in calls(tree) if name in ("adapter.run", "adapter.controller_only")]
     if len(runs) != 1:
-        wrong.append(f"calls adapter.run {len(runs)} times instead of once")
+        wrong.append(f"calls the adapter {len(runs)} times instead of once")
     for line, level, module, names in imports(tree):
         allowed = module == "__future__" or (module.startswith("ansible_collections.") and names == ("adapter",))
         if level or not allowed:

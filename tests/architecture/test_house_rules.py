@@ -93,7 +93,7 @@ def main():
     ("change", "complaint"),
     [
         (("def main", "def helper():\n    pass\ndef main"), "helper is logic"),
-        (('adapter.run({}, "info")', "pass"), "calls adapter.run 0 times"),
+        (('adapter.run({}, "info")', "pass"), "calls the adapter 0 times"),
         (("def main", "import sqlite3\ndef main"), "imports sqlite3"),
         (("import adapter", "import engine"), "('engine',)"),
         (("def main", "for x in ():\n    pass\ndef main"), "logic at the module's level"),

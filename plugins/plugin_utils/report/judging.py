@@ -42,12 +42,18 @@ def _figures(rows, key):
     if not found:
         return {"median": None, "worst": None, "worst_of": None}
     worst, where = max(found)
-    return {"median": round(statistics.median(seconds for seconds, _where in found), 3), "worst": worst, "worst_of": where}
+    return {
+        "median": round(statistics.median(seconds for seconds, _where in found), 3),
+        "worst": worst,
+        "worst_of": where,
+    }
 
 
 def failures(report):
     """``host/name: cause`` of everything that did not pass, hosts without an answer first."""
     said = [f"{host['host']}: {host['cause']}" for host in report["hosts"] if host["outcome"] != "answered"]
     for host in report["hosts"]:
-        said += [f"{host['host']}/{row['name']}: {row['cause']}" for row in host["databases"] if row["status"] != "passed"]
+        said += [
+            f"{host['host']}/{row['name']}: {row['cause']}" for row in host["databases"] if row["status"] != "passed"
+        ]
     return said

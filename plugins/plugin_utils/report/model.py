@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The report of a drill or a game day as plain data, from the parts of its hosts. docs/DRILL_REPORT.md has its fields."""
+"""The report of a drill or a game day as plain data, from its hosts' parts; docs/DRILL_REPORT.md has its fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new_id(kind, moment):
 
 
 def build(run, parts, by, finished):
-    """The report of a run, {id, kind, started_at, selection, version}, from its hosts' parts; ``by`` says who ran it."""
+    """The report of a run, {id, kind, started_at, selection, version}, from its hosts' parts; ``by``: who ran it."""
     began = clock.parse(run["started_at"])
     report = {
         "schema_version": SCHEMA_VERSION,
@@ -45,7 +45,9 @@ def build(run, parts, by, finished):
     report = judging.judge(report)
     others = [version for version in report["versions"] if version != run["version"]]
     if others:
-        report["warnings"].append(f"hosts have other versions than the controller's {run['version']}: {', '.join(others)}")
+        report["warnings"].append(
+            f"hosts have other versions than the controller's {run['version']}: {', '.join(others)}"
+        )
     return report
 
 

@@ -56,7 +56,9 @@ def choose(entries, selection, target, now, host):
     check(selection)
     usable = [entry for entry in entries if entry.verified and entry.kind == "regular"]
     if selection.window_days is not None:
-        usable = [entry for entry in usable if clock.seconds_between(entry.created_at, now) <= selection.window_days * 86400]
+        usable = [
+            entry for entry in usable if clock.seconds_between(entry.created_at, now) <= selection.window_days * 86400
+        ]
     age = _AGE.fullmatch(selection.rule)
     if not (age or selection.rule in RULES):
         return Choice(catalog.resolve(selection.rule, target.backup_dir, target.name, entries), len(usable))
@@ -82,7 +84,11 @@ def _of_age(usable, seconds, rule, now):
 def _newer_ones(entries, usable):
     """A damaged backup that is newer than all the good ones would go unseen: nobody restores it."""
     newest = usable[0].created_at
-    bad = [e.file for e in entries if e.kind == "regular" and e.status == "invalid" and e.created_at and e.created_at > newest]
+    bad = [
+        e.file
+        for e in entries
+        if e.kind == "regular" and e.status == "invalid" and e.created_at and e.created_at > newest
+    ]
     return (f"newer than any good backup, but damaged: {', '.join(bad[:3])}",) if bad else ()
 
 

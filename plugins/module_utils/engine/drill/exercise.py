@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The drill of one database: choose, prove in the scratch place, the application's own check, a full restore, measure."""
+"""The drill of one database: choose, prove in the scratch place, restore in full, let the application check, measure."""
 
 from __future__ import annotations
 
@@ -104,13 +104,14 @@ def _measure(row, steps, aims, entry):
 def _age(row, entry):
     """How old what a restore of now would give back is, in seconds; None where nothing would."""
     newest = row.pop("newest_verified_at", None)
-    if not row["recoverable"]:
-        found = row["recoverable_from"]
-        return found and found["age_seconds"]
+    if row["recoverable_from"] or not row["recoverable"]:
+        return row["recoverable_from"] and row["recoverable_from"]["age_seconds"]
     created_at = clock.parse(newest) if newest else entry.created_at
     age = None if created_at is None else round(clock.seconds_between(created_at, clock.now()), 3)
     if age is not None and age < 0:
-        row["warnings"].append(f"the newest backup is {-age:.0f} s younger than this host's clock: one of them is wrong")
+        row["warnings"].append(
+            f"the newest backup is {-age:.0f} s younger than this host's clock: one of them is wrong"
+        )
     return age
 
 
@@ -121,8 +122,8 @@ class _Drill:
         self._session, self._wish, self._place = session, wish, place
 
     def prove(self, entry, steps):
-        """Restore the backup into the scratch place, prove it, and leave the place empty; its manifest is told of it."""
-        session, settings = self._session, self._session.settings
+        """Restore the backup into the scratch place, prove it, leave the place empty, and tell its manifest of it."""
+        settings = self._session.settings
         outcome: str | None = None
         try:
             rehearse.prove(
@@ -173,8 +174,8 @@ class _Drill:
             self._session.warnings.append(f"the drill could not be recorded in the manifest: {error.cause}")
 
     def _restore(self, entry):
-        """A whole restore, with everything that one has, over the copy that was proved: it is a live database with other
-        content by then, so that the old one has to be kept and the new one written in place.
+        """A whole restore, with everything that one has, over the copy that was proved: by then it is a live database
+        with other content, so that the old one has to be kept and the new one written in place.
         """
         path = os.path.join(self._place, rehearse.RESTORED)
         files.require_space(
@@ -200,7 +201,9 @@ class _Drill:
             caller=self._session.caller,
             progress=self._progress,
         )
-        return f"{done['plan']['strategy']}: " + ", ".join(step["name"] for step in done["steps"] if step["status"] == "ok")
+        return f"{done['plan']['strategy']}: " + ", ".join(
+            step["name"] for step in done["steps"] if step["status"] == "ok"
+        )
 
     def _check(self, words):
         """The application's own check of the scratch copy: it passes with status 0."""

@@ -44,7 +44,11 @@ def of(settings):
 
 def missing(objectives):
     """A warning for each objective that nobody has said."""
-    return [f"no {key} is set: what was measured is compared with nothing" for key, value in zip(OBJECTIVES, objectives) if value is None]
+    return [
+        f"no {key} is set: what was measured is compared with nothing"
+        for key, value in zip(OBJECTIVES, objectives)
+        if value is None
+    ]
 
 
 def measured(achieved, objective):

@@ -71,7 +71,9 @@ def miss(row):
         figures = row[key]
         if figures["met"] is False:
             old = "" if key == "rto" else " old"
-            said.append(f"{what} {figures['achieved_seconds']:.1f} s{old}, the objective is {figures['objective_seconds']:g} s")
+            said.append(
+                f"{what} {figures['achieved_seconds']:.1f} s{old}, the objective is {figures['objective_seconds']:g} s"
+            )
     if said:
         row.update(
             status="objective_missed",
