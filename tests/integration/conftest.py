@@ -231,3 +231,48 @@ def managed_pythons():
     paths = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     show = "import sys; print('%d.%d' % sys.version_info[:2])"
     return {subprocess.run([path, "-c", show], capture_output=True, text=True).stdout.strip(): path for path in paths}
+
+
+# --- a fleet ---------------------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """Hosts of the inventory are this machine, each with a configuration of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        self.hosts = {}
+
+    def add(self, name, *databases, **variables):
+        site = self.root / name
+        site.mkdir()
+        entries = [
+            {"name": one, "path": str(site / f"{one}.db"), "backup_dir": str(site / "b" / one)} for one in databases
+        ]
+        document = {"databases": entries, "audit_log": str(site / "audit.jsonl")}
+        (site / "config.json").write_text(json.dumps({**document, "defaults": {"disk_limit_percent": 99}}))
+        self.hosts[name] = {"digitalme_backup_config_dir": str(site), **variables}
+        return site
+
+    def make(self, site, name):
+        with sqlite3.connect(site / f"{name}.db") as connection:
+            connection.execute("CREATE TABLE t (x)")
+        connection.close()
+
+    def play(self, name, *options):
+        inventory = self.root / "inventory.json"
+        common = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
+        inventory.write_text(json.dumps({"all": {"hosts": self.hosts, "vars": common}}))
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks" / name), *options],
+            env={**os.environ, "ANSIBLE_HOME": str(self.root / "ansible"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    return Fleet(tmp_path)

@@ -4,58 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pathlib
-import sqlite3
-import subprocess
-
-import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-
-
-class Fleet:
-    """Hosts of the inventory are this machine, each with a configuration of its own."""
-
-    def __init__(self, root):
-        self.root = root
-        self.hosts = {}
-
-    def add(self, name, *databases, **variables):
-        site = self.root / name
-        site.mkdir()
-        entries = [
-            {"name": one, "path": str(site / f"{one}.db"), "backup_dir": str(site / "b" / one)} for one in databases
-        ]
-        document = {"databases": entries, "audit_log": str(site / "audit.jsonl")}
-        (site / "config.json").write_text(json.dumps({**document, "defaults": {"disk_limit_percent": 99}}))
-        self.hosts[name] = {"digitalme_backup_config_dir": str(site), **variables}
-        return site
-
-    def make(self, site, name):
-        with sqlite3.connect(site / f"{name}.db") as connection:
-            connection.execute("CREATE TABLE t (x)")
-        connection.close()
-
-    def play(self, name, *options):
-        inventory = self.root / "inventory.json"
-        common = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
-        inventory.write_text(json.dumps({"all": {"hosts": self.hosts, "vars": common}}))
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks" / name), *options],
-            env={**os.environ, "ANSIBLE_HOME": str(self.root / "ansible"), "ANSIBLE_NOCOLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    return Fleet(tmp_path)
-
 
 def _rows(said):
     """{(host, database): state} of the table."""

@@ -26,7 +26,7 @@ def check(directory, key):
 
 
 def write(report, directory, key=None):
-    """Write the report's files: {directory, json}. A crash leaves a directory with a dot, which no one takes for one."""
+    """Write the report's files: {directory, json}. A crash leaves a hidden directory, which is taken for no report."""
     final = os.path.join(directory, report["id"])
     working = os.path.join(directory, f".{report['id']}{files.PARTIAL}")
     files.remove_tree(working)

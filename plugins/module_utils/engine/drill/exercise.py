@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The drill of one database: choose, prove in the scratch place, restore in full, let the application check, measure."""
+"""The drill of one database: choose, prove in the scratch place, restore in full, have it checked, measure."""
 
 from __future__ import annotations
 
