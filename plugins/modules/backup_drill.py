@@ -84,6 +84,15 @@ options:
         into it, also when the host could not be reached, and what the task returns is only a summary.
       - The task does then not fail. The report does, at the end.
     type: path
+  chosen:
+    description:
+      - With O(parts), where the task is delegated to a drill host, RV(databases) as the task has returned them on the
+        host itself in check mode. The backups were brought to the drill host, and O(databases) says where.
+    type: list
+    elements: dict
+  lacking:
+    description: With O(parts), why the host cannot be asked. It is noted, and the host is left alone.
+    type: str
   config_path:
     description: The host's configuration. The usual one where it is not given.
     type: path
@@ -224,7 +233,7 @@ error_code:
 from ansible_collections.digitalme.backup.plugins.module_utils import adapter
 
 # What the controller's part of it, the action plugin, keeps to itself.
-OF_THE_CONTROLLER = ("parts",)
+OF_THE_CONTROLLER = ("parts", "chosen", "lacking")
 
 
 def main():
@@ -243,6 +252,8 @@ def main():
             "default": "objective_missed",
         },
         "parts": {"type": "path"},
+        "chosen": {"type": "list", "elements": "dict"},
+        "lacking": {"type": "str"},
         "config_path": {"type": "path"},
     }
     adapter.run(spec, "drill", without=OF_THE_CONTROLLER)

@@ -19,26 +19,26 @@ _BROKEN = "Run the task on this host alone with -vvv: it ended before it could s
 
 
 class AskingAction(ActionBase):
-    """``MODULE`` is run with the task's own arguments. With ``parts`` its result goes into that directory, the task
-    returns a summary and does not fail, so that every host has its turn and its place in the report.
+    """``MODULE`` is run with the task's arguments, without its ``OWN``. With ``parts`` its result goes into that
+    directory; the task then returns a summary and does not fail, so that every host has its place in the report.
     """
 
     MODULE = ""
+    OWN: tuple = ("parts",)
     _supports_check_mode = True
     _supports_async = False
 
     def run(self, tmp=None, task_vars=None):
         """Run it; a host that cannot be reached is noted, too, before Ansible hears of it."""
         result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        directory = arguments.pop("parts", None)
+        arguments = {key: value for key, value in self._task.args.items() if key not in self.OWN}
+        directory = self._task.args.get("parts")
         if directory is None:
             result.update(self._execute_module(self.MODULE, arguments, task_vars=task_vars))
             return result
         part = {"host": task_vars["inventory_hostname"], "asked_at": clock.iso(clock.now())}
         try:
-            answer = self._execute_module(self.MODULE, {**arguments, "fail_on": "never"}, task_vars=task_vars)
-            part.update(_answered(answer))
+            part.update(_answered(self.ask({**arguments, "fail_on": "never"}, task_vars)))
         except AnsibleConnectionFailure as error:
             part.update(_none("unreachable", "unreachable", _one_line(error), _UNREACHABLE))
             raise
@@ -53,6 +53,10 @@ class AskingAction(ActionBase):
             part["answered_at"] = clock.iso(clock.now())
             parts.write(os.fspath(directory), part)
         return {**result, "changed": False, "outcome": part["outcome"], "counts": _counts(part["result"])}
+
+    def ask(self, arguments, task_vars):
+        """What the module says on the host."""
+        return self._execute_module(self.MODULE, arguments, task_vars=task_vars)
 
 
 def _answered(answer):

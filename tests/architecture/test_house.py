@@ -107,7 +107,7 @@ COMMANDS = {
         {
             "config_path": "it is --config, as everywhere",
             "databases": "a command works on what is configured",
-            "parts": "it is the controller's",
+            **dict.fromkeys(("parts", "chosen", "lacking"), "it is the controller's"),
         },
     ),
 }

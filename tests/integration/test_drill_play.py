@@ -194,6 +194,44 @@ def test_slices_of_a_fleet_become_one_report(fleet, drill, tmp_path):
     assert drill("-e", only, playbook="drill_merge.yml")[0] == 0
 
 
+def test_backups_are_drilled_on_a_drill_host_and_removed_there(fleet, drill, tmp_path):
+    good = _protect(fleet, "good", "app", "shop")
+    damaged = _protect(fleet, "damaged", "app")
+    _back_up(fleet)
+    (backup,) = (damaged / "b" / "app").glob("*.db")
+    _damage(backup)
+    fleet.make(fleet.add("unbacked", "app"), "app")
+    fleet.add("away", "app", ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=1)
+    fleet.add("drillbox")
+    place = tmp_path / "drilled here"
+    (place / "good" / "left").mkdir(parents=True)
+    document = json.loads((good / "config.json").read_text())
+    seen = {"rto_objective": 60, "rpo_objective": 86400, "drill_check": ["sh", "-c", "echo $0", "{database}"]}
+    document["databases"][0].update(seen)
+    document["databases"][1]["rpo_objective"] = 0.001
+    (good / "config.json").write_text(json.dumps(document))
+    told = {"digitalme_backup_drill_target": "drillbox", "digitalme_backup_drill_target_dir": str(place)}
+    status, said, report = drill("-e", json.dumps(told), "-e", "ansible_ssh_timeout=2", "--limit", "all:!drillbox")
+    assert status == 2, said
+    assert report["selection"]["target"] == "drillbox"
+    assert _statuses(report) == {
+        ("good", "app"): ("passed", None),
+        ("good", "shop"): ("objective_missed", "objective_missed"),
+        # Damaged bytes do not travel: the transfer itself proves them.
+        ("damaged", "app"): ("failed", "backup_invalid"),
+        ("unbacked", "app"): ("no_backup", "backup_not_found"),
+    }, said
+    hosts = {host["host"]: host for host in report["hosts"]}
+    assert hosts["away"]["outcome"] == "failed" and "port 1" in hosts["away"]["cause"]
+    assert backup.name in hosts["damaged"]["databases"][0]["cause"]
+    app = hosts["good"]["databases"][0]
+    assert (app["backup_dir"], app["rpo"]["met"], app["rto"]["met"]) == (str(good / "b" / "app"), True, True)
+    assert [p["detail"] for p in app["phases"] if p["name"] == "check"][0].startswith(f"status 0: {place}/good/app/")
+    assert list(place.iterdir()) == [], "backups are left on the drill host"
+    assert not list(drill.reports.glob(".*"))
+    assert _failed(said) == {"good", "damaged", "unbacked", "away"}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -64,6 +64,19 @@ def exercise(session, wish, row):
     rows.miss(row)
 
 
+def only_choose(session, wish, row):
+    """Fill the row with what would be drilled, how old what a restore brings back would be, and by which settings."""
+    settings = session.settings
+    aims = objectives.of(settings)
+    row["rto"], row["rpo"] = objectives.unknown(aims.rto), objectives.unknown(aims.rpo)
+    entry = choose_for(session, wish.selection, row, Steps())
+    row["recoverable"] = True  # As far as anybody knows.
+    row["rpo"] = objectives.measured(_age(row, entry), aims.rpo)
+    row["recoverable"] = None
+    row["cause"] = "check mode: only chosen"
+    row["settings"] = {key: settings[key] for key in ("assertions", "rto_objective", "drill_check")}
+
+
 def choose_for(session, selection, row, steps):
     """The entry that the rule means, noted in the row."""
     target = session.target
