@@ -247,13 +247,26 @@ def test_check_of_the_application_sees_the_restored_copy(host):
     )
     row = _check(host, code, "{database}")
     assert row["status"] == "passed"
-    assert [p["detail"] for p in row["phases"] if p["name"] == "check"] == ["status 0: 200 rows"]
+    (phase,) = [phase for phase in row["phases"] if phase["name"] == "check"]
+    assert phase["detail"] == "status 0: 200 rows"
+    assert row["rto"]["achieved_seconds"] >= phase["seconds"] > 0
 
 
 def test_check_that_fails_fails_the_drill_with_its_last_words(host):
     row = _check(host, "import sys; print('first'); sys.exit('orders are missing')")
     assert (row["status"], row["error_code"], row["recoverable"]) == ("failed", "check_failed", False)
     assert "status 1: orders are missing" in row["cause"]
+
+
+def test_time_to_restore_is_not_known_where_another_backup_has_to_serve(host, tmp_path):
+    older = host.backup()["file"]
+    host.backup()
+    code = "import os, sys; m = sys.argv[1]; sys.exit(0 if os.path.exists(m) else open(m, 'w').close() or 1)"
+    host.configure(rto_objective=600, drill_check=[sys.executable, "-c", code, str(tmp_path / "marker")])
+    row = host.row()
+    assert (row["status"], row["error_code"]) == ("failed", "check_failed")
+    assert (row["recoverable"], row["recoverable_from"]["file"]) == (True, older)
+    assert row["rto"] == {"achieved_seconds": None, "objective_seconds": 600, "met": False}
 
 
 def test_check_that_cannot_be_started_is_told(host):
@@ -346,7 +359,7 @@ def test_exit_status_is_that_of_the_first_database_that_did_not_pass(host):
 def test_check_mode_only_chooses(host):
     before = _tree(host.backup_dir)
     lines = len(_log(host))
-    row = host.row(check=True)
+    row = host.row(check=True, fail_on="objective_missed")
     assert row["status"] == "not_run" and row["backup"]["file"].startswith("app_")
     assert _tree(host.backup_dir) == before and len(_log(host)) == lines
 
