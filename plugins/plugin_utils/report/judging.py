@@ -7,6 +7,7 @@ from __future__ import annotations
 import statistics
 
 STATUSES = ("passed", "objective_missed", "failed", "no_backup", "not_run")
+COUNTED = ("hosts", "databases", *STATUSES, "hosts_without_answer")
 
 
 def judge(report):

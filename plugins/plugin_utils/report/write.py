@@ -1,19 +1,33 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A report on the controller's disk: a directory of its own, which appears when all that belongs into it is there."""
+"""A report on the controller's disk: a directory of its own, which appears when all that belongs into it is there.
+
+The order, and what a crash after each step leaves:
+
+1. The files lie, synced, in the hidden directory ``.ID.partial``: no report, and the next one of that name begins anew.
+2. It is renamed to ``ID``: the report is whole; only the trend does not know it.
+3. ``history.jsonl`` has its line; ``latest`` leads to the report before.
+4. ``latest`` leads to it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files
 
+from . import history, html, junit, markdown, signature
+
 LATEST = "latest"
+REPORT = "drill.json"
+SUMS = "SHA256SUMS"
+_READABLE = 0o644
 
 
 def check(directory, key):
-    """Make the directory if need be, and see that a report can be written into it. Raises the engine's errors."""
+    """Make the directory if need be, and see that a report can be written into it and signed. Raises the engine's errors."""
     try:
         files.make_directory(directory, mode=0o755)
         probe = os.path.join(directory, f".probe.{os.getpid()}{files.PARTIAL}")
@@ -23,17 +37,57 @@ def check(directory, key):
         translated = errors.from_os_error(error, directory)
         translated.hint = "Name a directory that can be written; no host has been asked."
         raise translated from error
+    if key:
+        signature.load(key)
 
 
 def write(report, directory, key=None):
-    """Write the report's files: {directory, json}. A crash leaves a hidden directory, which is taken for no report."""
-    final = os.path.join(directory, report["id"])
-    working = os.path.join(directory, f".{report['id']}{files.PARTIAL}")
+    """Write the report's files and return their paths, and the warnings that came up by that.
+
+    {directory, json, junit, markdown, html, checksums, signature, public_key (both None without a key), warnings}.
+    The report's own ``history`` and ``warnings`` are filled in.
+    """
+    signing = signature.load(key) if key else None
+    earlier, said = history.read(directory)
+    report["history"] = [row for row in earlier if row["kind"] == report["kind"]][-history.KEPT :]
+    report["warnings"] += said + html.lacking()
+    text = (json.dumps(report, ensure_ascii=True) + "\n").encode("ascii")
+    digest = hashlib.sha256(text).hexdigest()
+    row = history.line(report, digest)
+    made = {REPORT: text, "junit.xml": junit.render(report), "report.md": markdown.render(report).encode("utf-8")}
+    if signing is not None:
+        made[REPORT + ".sig"] = signing.sign(text)
+        made["drill.pub"] = signature.public_pem(signing)
+    evidence = html.Evidence(digest, signature.fingerprint(signing) if signing is not None else None)
+    made["report.html"] = html.render(report, [*report["history"], row], evidence).encode("utf-8")
+    made[SUMS] = "".join(f"{hashlib.sha256(made[name]).hexdigest()}  {name}\n" for name in sorted(made)).encode("ascii")
+    final = _publish(report["id"], directory, made)
+    history.append(directory, row)
+    files.replace_link(report["id"], os.path.join(directory, LATEST))
+    return _paths(final, made)
+
+
+def _publish(identity, directory, made):
+    final = os.path.join(directory, identity)
+    working = os.path.join(directory, f".{identity}{files.PARTIAL}")
     files.remove_tree(working)
     files.make_directory(working, mode=0o755)
-    text = json.dumps(report, indent=1, ensure_ascii=True) + "\n"
-    files.write_new(os.path.join(working, "drill.json"), text.encode("ascii"), mode=0o644)
+    for name, data in made.items():
+        files.write_new(os.path.join(working, name), data, mode=_READABLE)
     files.sync_directory(working)
     files.publish(working, final)
-    files.replace_link(report["id"], os.path.join(directory, LATEST))
-    return {"directory": final, "json": os.path.join(final, "drill.json")}
+    return final
+
+
+def _paths(final, made):
+    names = {
+        "json": REPORT,
+        "junit": "junit.xml",
+        "markdown": "report.md",
+        "html": "report.html",
+        "checksums": SUMS,
+        "signature": REPORT + ".sig",
+        "public_key": "drill.pub",
+    }
+    paths = {key: os.path.join(final, name) if name in made else None for key, name in names.items()}
+    return {"directory": final, **paths}

@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The report as one page that needs nothing else: no script, no network. report.html.j2 is its text, report.css its look."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import NamedTuple
+
+from . import charts, words
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+# A browser lays out what is not in sight only when it comes into sight, in pieces of so many rows.
+CHUNK = 100
+PHASES = ("choose", "space", "stage", "verify", "restore", "compare", "full_restore", "check", "fall_back", "clean")
+# Longer lists of what went wrong are cut; the scoreboard has all.
+TOLD = 500
+_NO_CHARTS = "pygal is not installed on the controller, so the page has no charts (it is in the collection's requirements.txt)"
+_TITLES = {"drill": "Disaster-recovery drill", "gameday": "Game day"}
+
+
+_UNMEASURED = {"achieved_seconds": None, "objective_seconds": None, "met": None}
+_NO_BACKUP = {"size_bytes": None, "rows": None}
+
+
+class Evidence(NamedTuple):
+    """SHA-256 of drill.json, and the fingerprint of the key that signed it or None."""
+
+    sha256: str
+    fingerprint: str | None
+
+
+def lacking():
+    """A warning where the charts have to be left out."""
+    return [] if charts.available() else [_NO_CHARTS]
+
+
+def render(report, history, evidence):
+    """The page as text; ``history`` ends with this report's own line."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        span=words.span, size=words.size, moment=words.moment, word=words.status, clean=words.clean
+    )
+    rows = [{"host": host["host"], **_row(row)} for host in report["hosts"] for row in host["databases"]]
+    with open(os.path.join(_HERE, "report.css"), encoding="utf-8") as source:
+        style = source.read()
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        title=_TITLES[report["kind"]],
+        style=style,
+        evidence=evidence,
+        history=history[::-1],
+        chunks=list(_chunks(rows)),
+        bad=[row for row in rows if row["status"] != "passed"][:TOLD],
+        more=max(0, sum(row["status"] != "passed" for row in rows) - TOLD),
+        silent=[host for host in report["hosts"] if host["outcome"] != "answered"],
+        unbacked=[row for row in rows if row["status"] == "no_backup"],
+        faults=[row for row in rows if row.get("faults")],
+        phases=[name for name in PHASES if any(name in row["took"] for row in rows)],
+        limits=_limits(rows),
+        notes=[(row, text) for row in rows for text in row["warnings"]][:TOLD],
+        charts=_charts(report, history) if charts.available() else {},
+    )
+
+
+def _row(row):
+    """A database's row with what the tables need: seconds by phase, and nothing that is None where figures are."""
+    filled = {key: row[key] or _UNMEASURED for key in ("rto", "rpo")}
+    filled["took"] = {phase["name"]: phase for phase in row["phases"]}
+    filled["made"] = row["backup"] or _NO_BACKUP
+    return {**row, **filled}
+
+
+def _chunks(rows):
+    rows = iter(rows)
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        yield chunk
+
+
+def _limits(rows):
+    """What was measured against the promised limits: {name, unit, limit, met, measured, worst, worst_of}."""
+    found: dict = {}
+    for row in rows:
+        for limit in row["limits"]:
+            known = found.setdefault(limit["name"], {**limit, "met": 0, "measured": 0, "worst": None, "worst_of": None})
+            if limit["measured"] is None:
+                continue
+            known["measured"] += 1
+            known["met"] += bool(limit["met"])
+            if known["worst"] is None or limit["measured"] > known["worst"]:
+                known.update(worst=limit["measured"], worst_of=f"{row['host']}/{row['name']}")
+    return [row for row in found.values() if row["measured"]]
+
+
+def _charts(report, history):
+    return {
+        "rto": charts.objectives(report, "rto"),
+        "rto_spread": charts.distribution(report, "rto"),
+        "rpo": charts.objectives(report, "rpo"),
+        "rpo_spread": charts.distribution(report, "rpo"),
+        "trend": charts.trend(history),
+        "times": charts.trend_of_times(history),
+    }

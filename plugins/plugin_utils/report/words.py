@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How figures are said to people: spans of time, sizes, moments. Pure."""
+
+from __future__ import annotations
+
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"))
+_SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def span(seconds):
+    """``0.31 s``, ``60 s``, ``4.2 min``, ``25 h``, ``12 d``; a dash where it is not known."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    for unit, name in _SPANS:
+        if abs(seconds) >= 2 * unit:
+            return f"{_short(seconds / unit)} {name}"
+    return f"{seconds:.2f} s" if abs(seconds) < 10 else f"{_short(seconds)} s"
+
+
+def _short(number):
+    return f"{number:.1f}".removesuffix(".0")
+
+
+def size(count):
+    """``12.3 MB``; a dash where it is not known."""
+    if count is None:
+        return "\N{EN DASH}"
+    for unit, name in _SIZES:
+        if abs(count) >= unit:
+            return f"{_short(count / unit)} {name}"
+    return f"{count} B"
+
+
+def moment(text):
+    """``2026-11-23 12:00:03 UTC`` of an ISO time."""
+    return "\N{EN DASH}" if not text else f"{text[:10]} {text[11:19]} UTC"
+
+
+def status(word):
+    """A status as a person reads it."""
+    return _STATUS.get(word, word.replace("_", " "))
+
+
+_STATUS = {
+    "passed": "passed",
+    "objective_missed": "objective missed",
+    "failed": "failed",
+    "no_backup": "no backup",
+    "not_run": "not run",
+    "timed_out": "timed out",
+}
+
+
+def clean(text, longest=2000):
+    """A text of a host as one bounded line, without what would break a document or turn it around.
+
+    Control characters, and the marks that change the direction of writing, are escaped.
+    """
+    line = " ".join(str(text).split())
+    shown = "".join(char if char.isprintable() and char not in _MARKS else f"\\u{ord(char):04x}" for char in line)
+    return shown if len(shown) <= longest else shown[:longest] + "..."
+
+
+# Printable by Unicode, but they turn what follows around.
+_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
