@@ -107,7 +107,7 @@ def main():
     if status == 0:
         told = json.loads(measured.read_text(encoding="utf-8"))
         sys.stdout.write("\n" + "\n".join(table(told)) + "\n")
-        sys.stdout.write(f"\nThe drill's report: {told['files'].get('html')}\n")
+        sys.stdout.write(f"\nThe drill's report: {told['files']['html']}\n")
         if own:
             sys.stdout.write(f"\nYour database was only read. The backup is kept in {backup_dir}\n")
     return status

@@ -118,8 +118,16 @@ def report(*hosts, **changes):
 def small():
     """Three hosts: one good, one with a damaged backup, one without any; and one that is away."""
     found = {"file": "shop_20261121_020000.db", "created_at": "2026-11-21T02:00:00.000Z", "age_seconds": 122400.0}
-    damaged = row("shop", "failed", 2, recoverable_from=found, rto={"achieved_seconds": None, "objective_seconds": 60, "met": False})
-    missed = row("log", "objective_missed", 3, rpo={"achieved_seconds": 180000.0, "objective_seconds": 90000, "met": False})
+    damaged = row(
+        "shop",
+        "failed",
+        2,
+        recoverable_from=found,
+        rto={"achieved_seconds": None, "objective_seconds": 60, "met": False},
+    )
+    missed = row(
+        "log", "objective_missed", 3, rpo={"achieved_seconds": 180000.0, "objective_seconds": 90000, "met": False}
+    )
     return report(
         host("shop-1", row("shop"), missed),
         host("shop-2", damaged),
@@ -132,10 +140,18 @@ def small():
 def gameday():
     """A game day on which one fault went unnoticed."""
     faults = [
-        {"name": "flipped_byte", "outcome": "noticed", "expected": "it is refused", "what": "backup_invalid", "seconds": 0.1},
+        {
+            "name": "flipped_byte",
+            "outcome": "noticed",
+            "expected": "it is refused",
+            "what": "backup_invalid",
+            "seconds": 0.1,
+        },
         {"name": "full_disk", "outcome": "missed", "expected": "no_space", "what": "nothing was said", "seconds": 0.2},
     ]
-    return report(host("shop-1", row("shop", "failed", faults=faults)), kind="gameday", id="gameday-20261122T120000Z-4f2a")
+    return report(
+        host("shop-1", row("shop", "failed", faults=faults)), kind="gameday", id="gameday-20261122T120000Z-4f2a"
+    )
 
 
 def hostile():
@@ -156,7 +172,9 @@ def fleet(hosts=5000, databases=1):
             continue
         rows = []
         for one in range(databases):
-            status = {0: "failed", 1: "objective_missed", 2: "no_backup"}.get((number * databases + one) % 701, "passed")
+            status = {0: "failed", 1: "objective_missed", 2: "no_backup"}.get(
+                (number * databases + one) % 701, "passed"
+            )
             rows.append(row(f"app{one}", status, number))
         made.append(host(f"host-{number:05d}", *rows))
     return report(*made)

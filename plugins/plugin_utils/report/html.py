@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The report as one page that needs nothing else: no script, no network. report.html.j2 is its text, report.css its look."""
+"""The report as one page that needs nothing else: no script, no network. report.html.j2 is its text, report.css its
+look.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ CHUNK = 100
 PHASES = ("choose", "space", "stage", "verify", "restore", "compare", "full_restore", "check", "fall_back", "clean")
 # Longer lists of what went wrong are cut; the scoreboard has all.
 TOLD = 500
-_NO_CHARTS = "pygal is not installed on the controller, so the page has no charts (it is in the collection's requirements.txt)"
+_NO_CHARTS = (
+    "pygal is not installed on the controller, so the page has no charts (it is in the collection's requirements.txt)"
+)
 _TITLES = {"drill": "Disaster-recovery drill", "gameday": "Game day"}
 
 

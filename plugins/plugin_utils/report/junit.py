@@ -27,7 +27,9 @@ def render(report):
 
 def _suite(root, report, host):
     name = words.clean(host["host"])
-    suite = etree.SubElement(root, "testsuite", name=name, timestamp=report["started_at"][:19], time=_time(host["seconds"]))
+    suite = etree.SubElement(
+        root, "testsuite", name=name, timestamp=report["started_at"][:19], time=_time(host["seconds"])
+    )
     cases = []
     if host["outcome"] != "answered":
         case = etree.SubElement(suite, "testcase", classname=name, name="host answers", time=_time(host["seconds"]))
@@ -53,7 +55,9 @@ def _tell(case, tag, row):
     lines = [cause] + ([f"Next step: {words.clean(row['next_step'])}"] if row["next_step"] else [])
     found = row.get("recoverable_from")
     if found:
-        lines.append(f"It can be restored from {words.clean(found['file'])}, which is {words.span(found['age_seconds'])} old.")
+        lines.append(
+            f"It can be restored from {words.clean(found['file'])}, which is {words.span(found['age_seconds'])} old."
+        )
     lines += [
         f"{fault['outcome']}: {fault['name']}: {words.clean(fault['what'])}"
         for fault in row.get("faults") or ()

@@ -21,14 +21,18 @@ def load(path):
         descriptor = files.open_regular(path, follow=True)
     except OSError as error:
         translated = errors.from_os_error(error, path)
-        translated.hint = "The report is to be signed with this key: bring it back, or leave digitalme_backup_drill_key empty."
+        translated.hint = (
+            "The report is to be signed with this key: bring it back, or leave digitalme_backup_drill_key empty."
+        )
         raise translated from error
     with open(descriptor, "rb") as source:
         text = source.read(65536)
     try:
         key = serialization.load_pem_private_key(text, password=None)
     except TypeError as error:
-        raise errors.UsageError("the key has a passphrase, which nobody is there to type", path=path, hint=_HINT) from error
+        raise errors.UsageError(
+            "the key has a passphrase, which nobody is there to type", path=path, hint=_HINT
+        ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise errors.UsageError("it is no private key in PEM", path=path, hint=_HINT) from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
@@ -40,9 +44,7 @@ def public_pem(key):
     """The public key as PEM, for whoever verifies."""
     from cryptography.hazmat.primitives import serialization
 
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def fingerprint(key):
