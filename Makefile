@@ -35,7 +35,7 @@ unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 	tools/unit.sh $(wildcard tests/unit tests/cli)
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/integration)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/integration)
 
 bench-restore: run-environment ## what a restore costs, against cp and against the same steps by hand over ssh (SIZE=1G ROUNDS=5)
 	$(BIN)/python bench/restore.py

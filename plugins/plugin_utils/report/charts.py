@@ -167,9 +167,9 @@ def _svg(chart, identity, title):
         node.attrib.pop("id", None)
         for name in [name for name in node.attrib if "href" in name or name.startswith("on")]:
             del node.attrib[name]
-    name = root.find(f"{_SVG}title")
-    if name is not None:
-        name.text = title
+    for node in root:
+        if _local(node.tag) == "title":
+            node.text = title
     root.set("id", identity)
     root.set("role", "img")
     root.set("aria-label", title)

@@ -27,7 +27,7 @@ _READABLE = 0o644
 
 
 def check(directory, key):
-    """Make the directory if need be, and see that a report can be written there and signed. Raises the engine's errors."""
+    """Make the directory if need be, and see that a report can be written there and signed. Raises BackupError."""
     try:
         files.make_directory(directory, mode=0o755)
         probe = os.path.join(directory, f".probe.{os.getpid()}{files.PARTIAL}")
