@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -230,6 +231,44 @@ def test_backups_are_drilled_on_a_drill_host_and_removed_there(fleet, drill, tmp
     assert list(place.iterdir()) == [], "backups are left on the drill host"
     assert not list(drill.reports.glob(".*"))
     assert _failed(said) == {"good", "damaged", "unbacked", "away"}
+
+
+def test_host_drills_itself_by_ansible_pull(fleet, drill, tmp_path):
+    """What a host has pulled is a playbook that imports ours; its report is merged with the others' afterwards."""
+    site = _protect(fleet, "good", "app")
+    _back_up(fleet)
+    source = tmp_path / "pulled"
+    source.mkdir()
+    (source / "drill.yml").write_text("- ansible.builtin.import_playbook: digitalme.backup.drill\n")
+    (source / "inventory").write_text("good ansible_connection=local ansible_python_interpreter=/usr/bin/python3\n")
+    git = [
+        "git",
+        "-C",
+        str(source),
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.org",
+        "-c",
+        "init.defaultBranch=main",
+    ]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "drill"]):
+        subprocess.run([*git, *words], check=True)
+    reports = tmp_path / "slices" / "good"
+    told = {"digitalme_backup_drill_dir": str(reports), "digitalme_backup_config_dir": str(site)}
+    command = ["ansible-pull", "--url", str(source), "--directory", str(tmp_path / "there"), "--only-if-changed"]
+    command += ["--inventory", "inventory", "--limit", "good", "--tags", "drill", "-e", json.dumps(told), "drill.yml"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "ansible"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    merged = json.dumps({"digitalme_backup_drill_merge": [str(reports / "latest")]})
+    status, said, report = drill("-e", merged, playbook="drill_merge.yml")
+    assert (status, _statuses(report)) == (0, {("good", "app"): ("passed", None)}), said
 
 
 @pytest.mark.parametrize(
