@@ -74,7 +74,9 @@ def _drill(commands):
 
 
 def _review(commands):
-    text = "Review the configured databases: audit log, disk, retention, performance, rights, strategy. Changes nothing."
+    text = (
+        "Review the configured databases: audit log, disk, retention, performance, rights, strategy. Changes nothing."
+    )
     command = flags.host_command(commands, "review", "review", "show_review", text, "review --since-days 31")
     command.add_argument(
         "--name",
@@ -85,7 +87,7 @@ def _review(commands):
     )
     command.add_argument(
         "--only",
-        dest="parts",
+        dest="look_at",
         action="append",
         choices=("log", "disk", "retention", "performance", "access", "strategy"),
         help="only this part; may be repeated",

@@ -36,10 +36,14 @@ def of_name(target):
     """Findings about one name's backups and state."""
     if os.name == "nt":
         return []
-    found = _no_others(target.backup_dir, "backup_dir", "who can write there can replace backups, who can read has the data")
+    found = _no_others(
+        target.backup_dir, "backup_dir", "who can write there can replace backups, who can read has the data"
+    )
     loose = []
     for directory in (target.backup_dir, target.state_dir):
-        loose += [os.path.join(directory, name) for name in sorted(catalog.listing(directory)) if _is_loose(directory, name)]
+        loose += [
+            os.path.join(directory, name) for name in sorted(catalog.listing(directory)) if _is_loose(directory, name)
+        ]
     if loose:
         shown = ", ".join(errors.show(path) for path in loose[:_TOLD])
         found.append(

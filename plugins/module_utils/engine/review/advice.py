@@ -54,7 +54,7 @@ def _objectives(settings, pause):
             finding(
                 "schedule_too_coarse",
                 "high",
-                f"there are up to {pause / 3600:.1f} h between two backups, the rpo_objective is {aims.rpo / 3600:.1f} h",
+                f"up to {pause / 3600:.1f} h lie between two backups, the rpo_objective is {aims.rpo / 3600:.1f} h",
                 "What is written in between is lost when the database is.",
                 "Schedule it more often, or agree on another objective.",
             )
@@ -90,7 +90,7 @@ def _depth(settings, pause):
             finding(
                 "health_limit_too_short",
                 "medium",
-                f"health calls a backup too old after {limit / 3600:.1f} h, and the next comes after {pause / 3600:.1f} h",
+                f"health calls a backup too old after {limit / 3600:.1f} h, the next comes after {pause / 3600:.1f} h",
                 "The alert fires between two backups that are on time, and is ignored when it matters.",
                 "Raise health.max_age above the pause, or schedule more often.",
             )
@@ -114,7 +114,7 @@ _KEPT_DAYS = {"keep_daily": 1, "keep_weekly": 7, "keep_monthly": 30, "keep_yearl
 
 
 def of_history(tested_at, now, database_bytes, rto_objective, restore_seconds):
-    """What the past gives cause to change: the last proof of a restore, and how the time it takes relates to its objective."""
+    """What the past gives cause to change: when a restore was proved last, and how near it is to its objective."""
     found = []
     days = None if tested_at is None else clock.seconds_between(tested_at, now) / _DAY
     if days is None or days > _PROOF_DAYS:

@@ -16,15 +16,18 @@ _LATER_DAYS = 120
 
 
 def reviewed(entries, use, limit_percent, max_files):
-    """{points, stored_bytes, database_bytes, database_bytes_per_day, backups_bytes_per_day, used_percent, days_left}.
+    """{points, stored_bytes, database_bytes, their rates, free_bytes, used_percent, days_left}.
 
-    ``use`` is (used, total) bytes of the backups' filesystem. A rate is None where too little is known. The backups grow
-    with the database as long as their number stays what retention keeps.
+    ``use`` is (used, total) bytes of the filesystem. A rate is None where too little is known. The backups grow with the
+    database as long as their number stays what retention keeps.
     """
     points = sorted(
         (entry.created_at, entry.manifest["size_bytes"], entry.stored_bytes)
         for entry in entries
-        if entry.kind == "regular" and entry.manifest and entry.created_at and isinstance(entry.manifest.get("size_bytes"), int)
+        if entry.kind == "regular"
+        and entry.manifest
+        and entry.created_at
+        and isinstance(entry.manifest.get("size_bytes"), int)
     )
     used, total = use
     rate = slope([(moment, size) for moment, size, _stored in points])
@@ -68,7 +71,7 @@ def findings(review):
                 "high",
                 f"the backups' filesystem is filled to {used:g} %, the limit is {limit:g} %",
                 "No further backup is made.",
-                "Free space there, keep fewer backups (retention.max_files, retention.keep_days), or give it a larger disk.",
+                "Free space there, keep fewer backups (retention.max_files, keep_days), or give it a larger disk.",
             )
         ]
     if left is None or left > _LATER_DAYS:

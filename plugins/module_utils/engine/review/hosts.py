@@ -83,7 +83,13 @@ def _chain(path):
     if not found["intact"]:
         what = f"the chain of {errors.show(path)} is broken at line {found['broken_at']}"
         broken = [finding.finding("audit_broken", "high", what, _WHY_AUDIT, "Compare it with its copy off the host.")]
-    return {"path": path, "lines": found["lines"], "intact": found["intact"], "torn": len(found["torn"]), "findings": broken}
+    return {
+        "path": path,
+        "lines": found["lines"],
+        "intact": found["intact"],
+        "torn": len(found["torn"]),
+        "findings": broken,
+    }
 
 
 _WHY_AUDIT = "Whether somebody restored, deleted or failed cannot be told any more."

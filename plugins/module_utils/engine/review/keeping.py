@@ -72,7 +72,7 @@ def findings(review):
                 "medium",
                 f"{len(review['unverified'])} backups are not verified, damaged, or gone",
                 "They do not count for a restore.",
-                "Run digitalme-backup validate (with --adopt for those that were made by hand), and remove what is damaged.",
+                "Run digitalme-backup validate (--adopt for those made by hand), and remove what is damaged.",
             )
         )
     return found

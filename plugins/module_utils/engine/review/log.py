@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the audit log tells of a name: success rates, failures, restores, days without a backup, seconds by month. Pure."""
+"""What the audit log tells of a name: success rates, failures, restores, empty days, seconds by month. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def dated(records):
 
 
 def reviewed(rows, now, days):
-    """{since_days, operations, rates, failures, restores, days_without_backup} of the last days; ``rows`` as `dated`."""
+    """{since_days, operations, rates, failures, restores, days_without_backup}; ``rows`` are what `dated` returns."""
     recent = _within(rows, now, 0, days)
     return {
         "since_days": days,
@@ -47,9 +47,7 @@ _KINDS = {"backup": ("backup",), "validate": ("validate",), "restore_test": TEST
 def _within(rows, now, nearest, farthest):
     """Those that are between so many and so many days old."""
     return [
-        (moment, row)
-        for moment, row in rows
-        if nearest * _DAY <= clock.seconds_between(moment, now) < farthest * _DAY
+        (moment, row) for moment, row in rows if nearest * _DAY <= clock.seconds_between(moment, now) < farthest * _DAY
     ]
 
 
@@ -63,9 +61,11 @@ def _counted(rows):
 
 def _rate(rows, now, days, kinds):
     """{runs, ok, percent, percent_before}: of the last days, and of as many days before."""
-    found = {}
+    found: dict = {}
     for key, (nearest, farthest) in {"percent": (0, days), "percent_before": (days, 2 * days)}.items():
-        outcomes = [row.get("outcome") for _at, row in _within(rows, now, nearest, farthest) if row.get("operation") in kinds]
+        outcomes = [
+            row.get("outcome") for _at, row in _within(rows, now, nearest, farthest) if row.get("operation") in kinds
+        ]
         good = outcomes.count("ok")
         if key == "percent":
             found.update(runs=len(outcomes), ok=good)
@@ -88,7 +88,11 @@ def _told(moment, row):
 
 def _empty_days(rows, now, days):
     """The whole days (UTC) without a successful backup since the first one that the log knows of; today is not over."""
-    made = {clock.iso(moment)[:10] for moment, row in rows if row.get("operation") == "backup" and row.get("outcome") == "ok"}
+    made = {
+        clock.iso(moment)[:10]
+        for moment, row in rows
+        if row.get("operation") == "backup" and row.get("outcome") == "ok"
+    }
     if not made:
         return []
     wanted = [clock.iso(clock.after(now, -number * _DAY))[:10] for number in range(1, int(days) + 1)]
@@ -101,7 +105,11 @@ def performance(rows):
     for moment, row in rows:
         kind = "restore_test" if row.get("operation") in TESTS else row.get("operation")
         seconds = row.get("seconds")
-        if kind in ("backup", "restore_test", "restore") and row.get("outcome") == "ok" and isinstance(seconds, (int, float)):
+        if (
+            kind in ("backup", "restore_test", "restore")
+            and row.get("outcome") == "ok"
+            and isinstance(seconds, (int, float))
+        ):
             found.setdefault(kind, {}).setdefault(clock.iso(moment)[:7], []).append(float(seconds))
     return {
         kind: [
@@ -173,7 +181,7 @@ def findings_of_performance(months):
                 finding(
                     f"{kind}_slower",
                     "medium",
-                    f"a {kind.replace('_', ' ')} takes {now:.1f} s in {rows[-1]['month']}, before it took {usual:.1f} s",
+                    f"a {kind.replace('_', ' ')} takes {now:.1f} s in {rows[-1]['month']}, it took {usual:.1f} s",
                     "A restore gets slower with it, and the log of the database grows for longer.",
                     "Compare with the growth of the database; if that is not it, look at the disk (iostat, SMART).",
                 )
