@@ -4,20 +4,15 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 
 from ansible.plugins.action import ActionBase
-from ansible.release import __version__ as ansible_version
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import __version__, clock, errors, files
 from ansible_collections.digitalme.backup.plugins.modules import drill_report
 from ansible_collections.digitalme.backup.plugins.plugin_utils import parts
 from ansible_collections.digitalme.backup.plugins.plugin_utils.report import judging, merge, model, write
 
-# Where CI systems say which job this is.
-_JOBS = ("CI_JOB_URL", "BUILD_URL", "TOWER_JOB_URL")
 _TOLD = 20
 
 
@@ -69,7 +64,7 @@ def _make(given):
     run, hosts = given["run"], given["hosts"]
     if not run or not hosts:
         raise errors.UsageError("a report needs the run that was begun, and its hosts")
-    report = model.build(run, parts.read(run["parts"], hosts), _by(), clock.now())
+    report = model.build(run, parts.read(run["parts"], hosts), model.who(), clock.now())
     answer = _written(report, given)
     files.remove_tree(run["parts"])
     return answer
@@ -120,11 +115,6 @@ def _bad_hosts(report):
         if said:
             found[host["host"]] = "; ".join(said)
     return found
-
-
-def _by():
-    job = next((os.environ[name] for name in _JOBS if os.environ.get(name)), None)
-    return {"user": getpass.getuser(), "controller": socket.gethostname(), "ansible": ansible_version, "job": job}
 
 
 _STEPS = {"begin": _begin, "make": _make, "merge": _merge}

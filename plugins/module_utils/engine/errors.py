@@ -246,6 +246,11 @@ class DrillFailed(BackupError):
         self.exit_code = exit_code
 
 
+class ReviewFailed(BackupError):
+    error_code = "review_failed"
+    hint = "Each finding names what to do."
+
+
 class NotificationFailed(BackupError):
     error_code = "notification_failed"
     hint = "Check the channel in notifications.json and that the host reaches it; the backups are not touched by this."

@@ -73,6 +73,34 @@ def _drill(commands):
     command.add_argument("--check", action="store_true", help="only say which backups would be drilled")
 
 
+def _review(commands):
+    text = (
+        "Review the configured databases: audit log, disk, retention, performance, rights, strategy. Changes nothing."
+    )
+    command = flags.host_command(commands, "review", "review", "show_review", text, "review --since-days 31")
+    command.add_argument(
+        "--name",
+        dest="names",
+        action="append",
+        metavar="NAME",
+        help="only this one of those configured; may be repeated",
+    )
+    command.add_argument(
+        "--only",
+        dest="look_at",
+        action="append",
+        choices=("log", "disk", "retention", "performance", "access", "strategy"),
+        help="only this part; may be repeated",
+    )
+    command.add_argument("--since-days", type=float, default=7, metavar="N", help="the days to look at (default: 7)")
+    command.add_argument(
+        "--fail-on",
+        choices=("never", "action", "attention"),
+        default="never",
+        help="the status that makes the command fail (default: never)",
+    )
+
+
 def _scheduler(commands):
     text = "In a container: run the configured databases by their cron expressions, in the foreground, until SIGTERM."
     flags.host_command(
@@ -119,6 +147,7 @@ def _discover(commands):
 COMMANDS = {
     "run": _run,
     "drill": _drill,
+    "review": _review,
     "scheduler": _scheduler,
     "metrics": _metrics,
     "notify": _notify,

@@ -80,7 +80,7 @@ def failed(error, as_json, show):
         return
     if result.get("steps"):
         show_steps(result["steps"])
-    shown = {"run_failed": show_run, "drill_failed": show_drill}.get(error.error_code)
+    shown = {"run_failed": show_run, "drill_failed": show_drill, "review_failed": show_review}.get(error.error_code)
     if shown is not None:
         shown(result)
     _warn(result)
@@ -239,6 +239,18 @@ def show_drill(result):
             put(f"  next: {errors.show(one['next_step'])}")
         for text in one["warnings"]:
             say(f"warning: {errors.show(one['name'])}: {errors.show(text)}")
+
+
+def show_review(result):
+    for where, rows in [("host", result["findings"]), *((one["name"], one["findings"]) for one in result["databases"])]:
+        for row in rows:
+            put(f"{row['severity']:<8}{errors.show(where)}: {errors.show(row['finding'])}")
+            put(f"{'':8}{errors.show(row['why'])}")
+            put(f"{'':8}do: {errors.show(row['todo'])}")
+    for one in result["databases"]:
+        if one["cause"]:
+            put(f"{'failed':<8}{errors.show(one['name'])}: {errors.show(one['cause'])}")
+    put(f"{result['status']}: {len(result['databases'])} databases reviewed")
 
 
 def show_scheduler(result):

@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import re
-
 from . import words
 
 # What a comment can hold: the rest is in the page.
 ROWS = 50
 FAILURES = 30
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@-])")
 
 
 def render(report):
@@ -27,10 +24,10 @@ def render(report):
         *_facts(report),
         *_failures(report),
         *_scoreboard(report),
-        *[f"- warning: {_text(text)}" for text in report["warnings"]],
+        *[f"- warning: {words.markdown(text)}" for text in report["warnings"]],
         "",
-        f"Report {report['id']}, version {report['tool']['version']}, by {_text(report['by']['user'])} on "
-        f"{_text(report['by']['controller'])}.",
+        f"Report {report['id']}, version {report['tool']['version']}, by {words.markdown(report['by']['user'])} on "
+        f"{words.markdown(report['by']['controller'])}.",
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -40,11 +37,11 @@ def _facts(report):
     for key, name in (("rto_seconds", "RTO"), ("rpo_seconds", "RPO")):
         figures = report["summary"][key]
         if figures["worst"] is not None:
-            worst = f"{words.span(figures['worst'])} ({_text(figures['worst_of'])})"
+            worst = f"{words.span(figures['worst'])} ({words.markdown(figures['worst_of'])})"
             rows.append(f"- {name}: at worst {worst}, half of them at most {words.span(figures['median'])}")
     rule = report["selection"].get("rule")
     if rule:
-        rows.append(f"- backups chosen: {_text(rule)}")
+        rows.append(f"- backups chosen: {words.markdown(rule)}")
     return [*rows, ""] if rows else []
 
 
@@ -61,11 +58,11 @@ def _failures(report):
     lines = ["## What did not pass", ""]
     for where, row in bad[:FAILURES]:
         word = words.status(row.get("status") or row["outcome"])
-        lines.append(f"- **{_text(where)}** ({word}): {_text(row['cause'] or '', 500)}")
+        lines.append(f"- **{words.markdown(where)}** ({word}): {words.markdown(row['cause'] or '', 500)}")
         if row["next_step"]:
-            lines.append(f"  Next step: {_text(row['next_step'])}")
+            lines.append(f"  Next step: {words.markdown(row['next_step'])}")
         lines += [
-            f"  - {fault['outcome']}: {_text(fault['name'])}: {_text(fault['what'], 300)}"
+            f"  - {fault['outcome']}: {words.markdown(fault['name'])}: {words.markdown(fault['what'], 300)}"
             for fault in row.get("faults") or ()
             if fault["outcome"] in ("missed", "not_run")
         ]
@@ -85,17 +82,12 @@ def _scoreboard(report):
         "| --- | --- | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for host, row in rows[:ROWS]:
-        cells = [_text(host), _text(row["name"]), words.status(row["status"])]
+        cells = [words.markdown(host), words.markdown(row["name"]), words.status(row["status"])]
         for key in ("rto", "rpo"):
             figures = row[key] or {}
             cells += [words.span(figures.get("achieved_seconds")), words.span(figures.get("objective_seconds"))]
-        cells.append(_text((row["backup"] or {}).get("file") or "\N{EN DASH}"))
+        cells.append(words.markdown((row["backup"] or {}).get("file") or "\N{EN DASH}"))
         lines.append(f"| {' | '.join(cells)} |")
     if len(rows) > ROWS:
         lines += ["", f"And {len(rows) - ROWS} more, in the full report."]
     return [*lines, ""]
-
-
-def _text(text, longest=200):
-    """A host's words as Markdown that shows them and does nothing else."""
-    return _SPECIAL.sub(r"\\\1", words.clean(text, longest))

@@ -4,20 +4,32 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import secrets
+import socket
 
+from ansible.release import __version__ as ansible_version
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import clock, errors
 
 from . import judging
 
 SCHEMA_VERSION = 1
 KINDS = ("drill", "gameday")
+# Where CI systems say which job this is.
+_JOBS = ("CI_JOB_URL", "BUILD_URL", "TOWER_JOB_URL")
 _NO_DATABASE = "Configure its databases (role install), or leave the host out of the drill."
 
 
 def new_id(kind, moment):
     """``drill-20261123T120000Z-4f2a``: sorts by time, and two that begin in one second differ."""
     return f"{kind}-{moment.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(2)}"
+
+
+def who():
+    """Who runs this: {user, controller, ansible, job}; ``job`` is a CI system's address of it, or None."""
+    job = next((os.environ[name] for name in _JOBS if os.environ.get(name)), None)
+    return {"user": getpass.getuser(), "controller": socket.gethostname(), "ansible": ansible_version, "job": job}
 
 
 def build(run, parts, by, finished):

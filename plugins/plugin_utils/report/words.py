@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
@@ -64,3 +66,9 @@ def clean(text, longest=2000):
 
 # Printable by Unicode, but they turn what follows around.
 _MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@-])")
+
+
+def markdown(text, longest=200):
+    """A host's words as Markdown that shows them and does nothing else."""
+    return _SPECIAL.sub(r"\\\1", clean(text, longest))

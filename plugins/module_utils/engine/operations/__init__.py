@@ -14,6 +14,7 @@ from __future__ import annotations
 from .backups import backup, delete, restore, retention
 from .drills import drill
 from .hosts import discover, install, metrics, notify, run, schedule
+from .reviews import review
 from .transfers import transfer
 from .views import audit_log, health, info, statistics, validate
 
@@ -30,6 +31,7 @@ __all__ = [
     "notify",
     "restore",
     "retention",
+    "review",
     "run",
     "schedule",
     "statistics",

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who can read and change what must stay as it is: configuration, engine, backups, state, the audit log.
+
+Only names and rights are looked at, never followed: a link where a file should be is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .. import catalog, config, errors
+from .finding import finding
+
+_WRITABLE_BY_OTHERS = stat.S_IWOTH
+_OF_OTHERS = stat.S_IRWXO
+# So many names of a kind are told.
+_TOLD = 5
+
+
+def of_host(configuration):
+    """Findings about what the host has once: its configuration, the secrets beside it, its audit log."""
+    if os.name == "nt":
+        return []
+    found = []
+    if configuration.path:
+        found += _trusted(configuration.path, "config", "the configuration says what is backed up and restored")
+        found += _secret(config.notifications_path(configuration.path))
+    if configuration.audit_log and os.path.lexists(configuration.audit_log):
+        found += _no_others(configuration.audit_log, "audit_log", "the audit log names people and files")
+    return found
+
+
+def of_name(target):
+    """Findings about one name's backups and state."""
+    if os.name == "nt":
+        return []
+    found = _no_others(
+        target.backup_dir, "backup_dir", "who can write there can replace backups, who can read has the data"
+    )
+    loose = []
+    for directory in (target.backup_dir, target.state_dir):
+        loose += [
+            os.path.join(directory, name) for name in sorted(catalog.listing(directory)) if _is_loose(directory, name)
+        ]
+    if loose:
+        shown = ", ".join(errors.show(path) for path in loose[:_TOLD])
+        found.append(
+            finding(
+                "backups_open",
+                "high",
+                f"{len(loose)} files are links, or others can read or write them: {shown}",
+                "A backup has all the data of the database, and a changed one is refused when it is needed.",
+                "chmod 600 the files, and see who had access; replace a link by the file itself.",
+            )
+        )
+    return found + _same_disk(target)
+
+
+def _is_loose(directory, name):
+    facts = _facts(os.path.join(directory, name))
+    if facts is None or stat.S_ISDIR(facts.st_mode):
+        return False
+    return stat.S_ISLNK(facts.st_mode) or bool(facts.st_mode & _OF_OTHERS)
+
+
+def _facts(path):
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _trusted(path, identity, why):
+    """Nobody but root and its owner may change it, nor the directory that it lies in."""
+    found = []
+    for place in (path, os.path.dirname(path)):
+        facts = _facts(place)
+        if facts is None:
+            continue
+        if facts.st_mode & _WRITABLE_BY_OTHERS and not facts.st_mode & stat.S_ISVTX:
+            found.append(
+                finding(
+                    f"{identity}_writable",
+                    "high",
+                    f"everybody can write {errors.show(place)} (mode {stat.S_IMODE(facts.st_mode):04o})",
+                    f"Whoever changes it has what root runs: {why}.",
+                    f"chmod o-w {errors.show(place)}, and look at what has changed.",
+                )
+            )
+    return found
+
+
+def _secret(path):
+    facts = _facts(path)
+    if facts is None or not facts.st_mode & _OF_OTHERS:
+        return []
+    return [
+        finding(
+            "secrets_open",
+            "high",
+            f"everybody can read {errors.show(path)} (mode {stat.S_IMODE(facts.st_mode):04o})",
+            "It can hold the secrets of the channels.",
+            f"chmod 640 {errors.show(path)}, and change the secrets in it.",
+        )
+    ]
+
+
+def _no_others(path, identity, why):
+    facts = _facts(path)
+    if facts is None or not (facts.st_mode & _OF_OTHERS or stat.S_ISLNK(facts.st_mode)):
+        return []
+    kind = "is a symbolic link" if stat.S_ISLNK(facts.st_mode) else f"has mode {stat.S_IMODE(facts.st_mode):04o}"
+    return [
+        finding(
+            f"{identity}_open",
+            "high",
+            f"{errors.show(path)} {kind}",
+            f"Others have access to it: {why}.",
+            f"chmod o-rwx {errors.show(path)}; replace a link by what it leads to.",
+        )
+    ]
+
+
+def _same_disk(target):
+    """A disk that fails takes the database and all its backups at once."""
+    if not target.database:
+        return []
+    try:
+        same = os.stat(os.path.dirname(target.database)).st_dev == os.stat(target.backup_dir).st_dev
+    except OSError:
+        return []
+    if not same:
+        return []
+    return [
+        finding(
+            "same_filesystem",
+            "medium",
+            f"the backups lie on the filesystem of the database ({errors.show(target.backup_dir)})",
+            "One broken disk takes both.",
+            "Bring them to a vault (fetch.yml) regularly, or give backup_dir on another disk.",
+        )
+    ]

@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the audit log tells of a name: success rates, failures, restores, empty days, seconds by month. Pure."""
+
+from __future__ import annotations
+
+from .. import clock, errors
+from .finding import finding
+
+TESTS = ("restore_test", "drill")
+_DAY = 86400
+# So many of a kind are told; the log has them all.
+TOLD = 20
+_SLOWER = 1.5
+_FEWEST = 3
+# A difference of less than that is noise, however large its share.
+_LEAST_SECONDS = 1.0
+
+
+def dated(records):
+    """[(moment, record)] of the records whose time can be read, oldest first."""
+    found = []
+    for record in records:
+        try:
+            found.append((clock.parse(record["time"]), record))
+        except (KeyError, ValueError, AttributeError, TypeError):
+            continue
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def reviewed(rows, now, days):
+    """{since_days, operations, rates, failures, restores, days_without_backup}; ``rows`` are what `dated` returns."""
+    recent = _within(rows, now, 0, days)
+    return {
+        "since_days": days,
+        "operations": _counted(recent),
+        "rates": {kind: _rate(rows, now, days, kinds) for kind, kinds in _KINDS.items()},
+        "failures": [_told(moment, row) for moment, row in recent if row.get("outcome") != "ok"][-TOLD:],
+        "restores": [_told(moment, row) for moment, row in recent if row.get("operation") == "restore"][-TOLD:],
+        "days_without_backup": _empty_days(rows, now, days),
+    }
+
+
+_KINDS = {"backup": ("backup",), "validate": ("validate",), "restore_test": TESTS}
+
+
+def _within(rows, now, nearest, farthest):
+    """Those that are between so many and so many days old."""
+    return [
+        (moment, row) for moment, row in rows if nearest * _DAY <= clock.seconds_between(moment, now) < farthest * _DAY
+    ]
+
+
+def _counted(rows):
+    counts: dict = {}
+    for _moment, row in rows:
+        one = counts.setdefault(str(row.get("operation")), {"ok": 0, "failed": 0})
+        one["ok" if row.get("outcome") == "ok" else "failed"] += 1
+    return counts
+
+
+def _rate(rows, now, days, kinds):
+    """{runs, ok, percent, percent_before}: of the last days, and of as many days before."""
+    found: dict = {}
+    for key, (nearest, farthest) in {"percent": (0, days), "percent_before": (days, 2 * days)}.items():
+        outcomes = [
+            row.get("outcome") for _at, row in _within(rows, now, nearest, farthest) if row.get("operation") in kinds
+        ]
+        good = outcomes.count("ok")
+        if key == "percent":
+            found.update(runs=len(outcomes), ok=good)
+        found[key] = round(100 * good / len(outcomes), 1) if outcomes else None
+    return found
+
+
+def _told(moment, row):
+    by = row.get("by") if isinstance(row.get("by"), dict) else {}
+    who = by.get("subject") or by.get("sudo_user") or by.get("user") or by.get("uid")
+    return {
+        "time": clock.iso(moment),
+        "operation": row.get("operation"),
+        "outcome": row.get("outcome"),
+        "who": None if who is None else errors.excerpt(who),
+        "via": by.get("via"),
+        "cause": errors.excerpt(row["error"]) if row.get("error") else None,
+    }
+
+
+def _empty_days(rows, now, days):
+    """The whole days (UTC) without a successful backup since the first one that the log knows of; today is not over."""
+    made = {
+        clock.iso(moment)[:10]
+        for moment, row in rows
+        if row.get("operation") == "backup" and row.get("outcome") == "ok"
+    }
+    if not made:
+        return []
+    wanted = [clock.iso(clock.after(now, -number * _DAY))[:10] for number in range(1, int(days) + 1)]
+    return sorted(day for day in wanted if day > min(made) and day not in made)[-TOLD:]
+
+
+def performance(rows):
+    """{operation: [{month, runs, median_seconds, worst_seconds}]} of what succeeded, oldest month first."""
+    found: dict = {}
+    for moment, row in rows:
+        kind = "restore_test" if row.get("operation") in TESTS else row.get("operation")
+        seconds = row.get("seconds")
+        if (
+            kind in ("backup", "restore_test", "restore")
+            and row.get("outcome") == "ok"
+            and isinstance(seconds, (int, float))
+        ):
+            found.setdefault(kind, {}).setdefault(clock.iso(moment)[:7], []).append(float(seconds))
+    return {
+        kind: [
+            {"month": month, "runs": len(values), "median_seconds": _median(values), "worst_seconds": max(values)}
+            for month, values in sorted(months.items())
+        ]
+        for kind, months in found.items()
+    }
+
+
+def _median(values):
+    import statistics
+
+    return round(statistics.median(values), 3)
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def findings_of_log(review):
+    """What the log's review gives cause to do."""
+    found = []
+    backups = review["rates"]["backup"]
+    if backups["runs"] and backups["percent"] < 100:
+        found.append(
+            finding(
+                "backups_fail",
+                "high" if backups["percent"] < 90 else "medium",
+                f"{backups['ok']} of {backups['runs']} backups of the last {review['since_days']:g} days succeeded",
+                "A backup that fails is missing when it is needed.",
+                "Look at the causes in 'failures', and mend the most frequent one (docs/ERRORS.md).",
+            )
+        )
+    empty = review["days_without_backup"]
+    if empty:
+        found.append(
+            finding(
+                "days_without_backup",
+                "high" if len(empty) > 1 else "medium",
+                f"{len(empty)} days without a backup: {', '.join(empty[:5])}" + (" ..." if len(empty) > 5 else ""),
+                "What was written on such a day could not have been brought back.",
+                "See whether the timer ran on those days: systemctl list-timers 'digitalme-backup-*', journalctl -u.",
+            )
+        )
+    tests = review["rates"]["restore_test"]
+    if tests["runs"] and tests["ok"] < tests["runs"]:
+        found.append(
+            finding(
+                "restore_tests_fail",
+                "high",
+                f"{tests['runs'] - tests['ok']} of {tests['runs']} restore tests failed",
+                "A backup that cannot be restored is none.",
+                "Run digitalme-backup validate --name NAME, and back up anew what is damaged.",
+            )
+        )
+    return found
+
+
+def findings_of_performance(months):
+    """Operations that have become slower by more than half against the months before."""
+    found = []
+    for kind, rows in months.items():
+        before = [row for row in rows[:-1] if row["runs"] >= _FEWEST]
+        if not before or rows[-1]["runs"] < _FEWEST:
+            continue
+        usual, now = _median([row["median_seconds"] for row in before]), rows[-1]["median_seconds"]
+        if now > usual * _SLOWER and now - usual > _LEAST_SECONDS:
+            found.append(
+                finding(
+                    f"{kind}_slower",
+                    "medium",
+                    f"a {kind.replace('_', ' ')} takes {now:.1f} s in {rows[-1]['month']}, it took {usual:.1f} s",
+                    "A restore gets slower with it, and the log of the database grows for longer.",
+                    "Compare with the growth of the database; if that is not it, look at the disk (iostat, SMART).",
+                )
+            )
+    return found
