@@ -18,8 +18,8 @@ _LATER_DAYS = 120
 def reviewed(entries, use, limit_percent, max_files):
     """{points, stored_bytes, database_bytes, their rates, free_bytes, used_percent, days_left}.
 
-    ``use`` is (used, total) bytes of the filesystem. A rate is None where too little is known. The backups grow with the
-    database as long as their number stays what retention keeps.
+    ``use`` is (used, total) bytes of the filesystem. A rate is None where too little is known. The backups grow with
+    the database as long as their number stays what retention keeps.
     """
     points = sorted(
         (entry.created_at, entry.manifest["size_bytes"], entry.stored_bytes)
