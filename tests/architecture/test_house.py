@@ -76,6 +76,9 @@ EXIT_STATUS = {
     "time_limit": 1,
     "drill_failed": 1,
     "review_failed": 1,
+    "fault_missed": 1,
+    "fault_not_run": 1,
+    "gameday_failed": 1,
 }
 
 # command: (module, {option that it has no flag for: why})
