@@ -253,9 +253,7 @@ class ReviewFailed(BackupError):
 
 class FaultMissed(BackupError):
     error_code = "fault_missed"
-    hint = (
-        "Do not rely on restores of this host until it is known why; run the game day again, and report what it says."
-    )
+    hint = "Do not rely on restores of this host until it is known why: run the game day again, and report it."
 
 
 class FaultNotRun(BackupError):

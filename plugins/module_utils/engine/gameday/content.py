@@ -63,7 +63,7 @@ def make(path, form):
 
 
 def rows(path):
-    """SHA-256 over the schema and every row of a database that nobody has open; a hash of the content, not of the bytes.
+    """SHA-256 over the schema and every row of a database that nobody has open, whatever the bytes of its file are.
 
     Raises DatabaseCorrupt and what else SQLite says where it cannot all be read.
     """

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Faults of the stored backup: a flipped byte, another one's manifest, no file at all, content that nobody has the key of."""
+"""Faults of the stored backup: a flipped byte, another one's manifest, no file at all, content without its key."""
 
 from __future__ import annotations
 

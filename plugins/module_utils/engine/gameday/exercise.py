@@ -38,7 +38,7 @@ FAULTS = (
         "foreign_manifest",
         damage.foreign_manifest,
         "noticed",
-        "The backup does not count as verified; if the manifest looks like its own, the restore test says backup_invalid.",
+        "It does not count as verified; where the manifest looks like its own, the restore test says backup_invalid.",
         others=True,
     ),
     Fault(
@@ -69,7 +69,7 @@ FAULTS = (
         "interrupted_restore",
         killed.interrupted_restore,
         "survived",
-        "The old content or the new, row for row, with nothing left beside it; the next backup settles it and says how.",
+        "The old content or the new, row for row, nothing left beside it; the next backup settles it and says how.",
     ),
 )
 NAMES = tuple(fault.name for fault in FAULTS)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The game day of all databases of a host, one after the other: what goes wrong with one keeps no other from its turn."""
+"""The game day of all databases of a host, one after the other: a bad one keeps no other from its turn."""
 
 from __future__ import annotations
 

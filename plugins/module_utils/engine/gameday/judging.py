@@ -17,9 +17,8 @@ def refused(kind, operation, *words, **options):
     except (errors.TimeLimit, *room.OF_THE_PLACE):
         raise  # It has not come to what the fault is about.
     except errors.BackupError as error:
-        raise errors.FaultMissed(
-            f"it was told as {error.error_code}, not as {kind.error_code}: {error.cause}"
-        ) from error
+        said = f"it was told as {error.error_code}, not as {kind.error_code}: {error.cause}"
+        raise errors.FaultMissed(said) from error
     raise errors.FaultMissed(f"it was not told as {kind.error_code}: all went well")
 
 

@@ -38,7 +38,7 @@ class Doors(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """``file`` is the backup's name in ``backups``, ``known`` its manifest, ``rows`` what `content.rows` tells of it."""
+    """``file`` is the copy's name in ``backups``, ``known`` its manifest, ``rows`` what `content.rows` tells of it."""
 
     place: str
     name: str
