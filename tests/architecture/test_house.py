@@ -118,6 +118,14 @@ COMMANDS = {
             **dict.fromkeys(("parts", "chosen", "lacking"), "it is the controller's"),
         },
     ),
+    "gameday": (
+        "backup_gameday",
+        {
+            "config_path": "it is --config, as everywhere",
+            "databases": "a command works on what is configured",
+            "parts": "it is the controller's",
+        },
+    ),
 }
 # Flags that are not the option with dashes, and why.
 OTHER_FLAGS = {
@@ -421,6 +429,8 @@ FLEET_PLAYS = {
             "maintenance_monthly",
         )
     },
+    "playbooks/drill.yml": ["/1: ignore_unreachable"],
+    "playbooks/gameday.yml": ["/1: ignore_unreachable"],
 }
 
 

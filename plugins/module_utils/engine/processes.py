@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which processes hold a file open, read from /proc where there is one; and what the engine starts: programs, and copies
-of itself.
+"""Which processes hold a file open, read from /proc where there is one; and what the engine starts: programs, and
+copies of itself.
 """
 
 from __future__ import annotations
