@@ -76,6 +76,9 @@ EXIT_STATUS = {
     "time_limit": 1,
     "drill_failed": 1,
     "review_failed": 1,
+    "fault_missed": 1,
+    "fault_not_run": 1,
+    "gameday_failed": 1,
 }
 
 # command: (module, {option that it has no flag for: why})
@@ -113,6 +116,14 @@ COMMANDS = {
             "config_path": "it is --config, as everywhere",
             "databases": "a command works on what is configured",
             **dict.fromkeys(("parts", "chosen", "lacking"), "it is the controller's"),
+        },
+    ),
+    "gameday": (
+        "backup_gameday",
+        {
+            "config_path": "it is --config, as everywhere",
+            "databases": "a command works on what is configured",
+            "parts": "it is the controller's",
         },
     ),
 }
@@ -418,6 +429,8 @@ FLEET_PLAYS = {
             "maintenance_monthly",
         )
     },
+    "playbooks/drill.yml": ["/1: ignore_unreachable"],
+    "playbooks/gameday.yml": ["/1: ignore_unreachable"],
 }
 
 

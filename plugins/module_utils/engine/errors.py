@@ -251,6 +251,21 @@ class ReviewFailed(BackupError):
     hint = "Each finding names what to do."
 
 
+class FaultMissed(BackupError):
+    error_code = "fault_missed"
+    hint = "Do not rely on restores of this host until it is known why: run the game day again, and report it."
+
+
+class FaultNotRun(BackupError):
+    error_code = "fault_not_run"
+    hint = "Mend what kept the fault from being tried, or leave it out by its name (skip) and note why."
+
+
+class GamedayFailed(DrillFailed):
+    error_code = "gameday_failed"
+    hint = "Each database that did not pass names the faults that were missed, and its next step."
+
+
 class NotificationFailed(BackupError):
     error_code = "notification_failed"
     hint = "Check the channel in notifications.json and that the host reaches it; the backups are not touched by this."

@@ -6,6 +6,17 @@ from __future__ import annotations
 
 from . import flags
 
+# As in `gameday.exercise`, which takes longer to be imported than a command to be parsed.
+FAULTS = (
+    "flipped_byte",
+    "foreign_manifest",
+    "missing_backup",
+    "full_disk",
+    "wrong_owner",
+    "missing_key",
+    "interrupted_restore",
+)
+
 
 def _run(commands):
     text = "What a timer calls: backup, retention, health, metrics and notification of all configured databases."
@@ -78,6 +89,9 @@ def _review(commands):
         "Review the configured databases: audit log, disk, retention, performance, rights, strategy. Changes nothing."
     )
     command = flags.host_command(commands, "review", "review", "show_review", text, "review --since-days 31")
+def _gameday(commands):
+    text = "Put faults into a copy of the newest backup of the configured databases: each must be noticed or survived."
+    command = flags.host_command(commands, "gameday", "gameday", "show_gameday", text, "gameday --name shop")
     command.add_argument(
         "--name",
         dest="names",
@@ -99,6 +113,15 @@ def _review(commands):
         default="never",
         help="the status that makes the command fail (default: never)",
     )
+    command.add_argument("--skip", action="append", choices=FAULTS, help="leave this fault out; may be repeated")
+    command.add_argument("--scratch-dir", metavar="DIR", help="where to put the copies (default: beside the backups)")
+    command.add_argument(
+        "--time-limit", type=flags.seconds, default=3600, metavar="SECONDS", help="for all databases (default: 1h)"
+    )
+    command.add_argument(
+        "--fail-on", choices=("never", "failed"), default="failed", help="what makes the command fail (default: failed)"
+    )
+    command.add_argument("--check", action="store_true", help="only say which backups would be copied")
 
 
 def _scheduler(commands):
@@ -148,6 +171,7 @@ COMMANDS = {
     "run": _run,
     "drill": _drill,
     "review": _review,
+    "gameday": _gameday,
     "scheduler": _scheduler,
     "metrics": _metrics,
     "notify": _notify,

@@ -1,11 +1,15 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which processes hold a file open, read from /proc where there is one; and programs that the engine starts."""
+"""Which processes hold a file open, read from /proc where there is one; and what the engine starts: programs, and
+copies of itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 import sys
 
 _LAST_BYTES = 4096
@@ -108,7 +112,6 @@ def run_within(words, seconds, environment=None):
 
     ``output`` is the last of what it said, as text. Raises OSError where it cannot be started.
     """
-    import signal
     import subprocess
     import tempfile
 
@@ -135,6 +138,57 @@ def run_within(words, seconds, environment=None):
         end = said.seek(0, os.SEEK_END)
         said.seek(max(0, end - _LAST_BYTES))
         return status, said.read().decode("utf-8", "replace").strip()
+
+
+def apart(function):
+    """Call the function in a child process, a copy of this one: (what it returned, the signal that ended it).
+
+    One of the two is None. What it returns is plain data. Where the child could neither return nor was ended by a
+    signal, its own traceback is raised, as RuntimeError. Not on Windows, which has no fork.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _answer(function, writing)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as said:
+            raw = said.read()
+        _pid, status = os.waitpid(pid, 0)
+    except BaseException:
+        # Whoever is interrupted here must leave nobody behind who goes on writing.
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        raise
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status)
+    answer = json.loads(raw)
+    if "traceback" in answer:
+        raise RuntimeError(answer["traceback"])
+    return answer["value"], None
+
+
+def _answer(function, writing):
+    """Call it and answer through the pipe. Does not return: the rest of the program is not the child's."""
+    from . import files
+
+    try:
+        try:
+            text = json.dumps({"value": function()})
+        except BaseException as error:
+            raised = error
+            text = json.dumps({"traceback": _traceback(raised)})
+        files.write_all(writing, text.encode("ascii"))
+    finally:
+        os._exit(0)
+
+
+def _traceback(error):
+    import traceback
+
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def peak_memory_bytes():

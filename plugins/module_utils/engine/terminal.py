@@ -81,6 +81,7 @@ def failed(error, as_json, show):
     if result.get("steps"):
         show_steps(result["steps"])
     shown = {"run_failed": show_run, "drill_failed": show_drill, "review_failed": show_review}.get(error.error_code)
+    shown = {"run_failed": show_run, "drill_failed": show_drill, "gameday_failed": show_gameday}.get(error.error_code)
     if shown is not None:
         shown(result)
     _warn(result)
@@ -251,6 +252,18 @@ def show_review(result):
         if one["cause"]:
             put(f"{'failed':<8}{errors.show(one['name'])}: {errors.show(one['cause'])}")
     put(f"{result['status']}: {len(result['databases'])} databases reviewed")
+def show_gameday(result):
+    for one in result["databases"]:
+        backup = (one["backup"] or {}).get("file", "no backup")
+        put(f"{one['status']:<9}{errors.show(one['name'])}: {errors.show(backup)}")
+        for fault in one["faults"]:
+            put(f"  {fault['outcome']:<9}{fault['name']:<21}{fault['seconds']:>9.3f} s  {errors.show(fault['what'])}")
+        if one["cause"]:
+            put(f"  {errors.show(one['cause'])}")
+        if one["next_step"]:
+            put(f"  next: {errors.show(one['next_step'])}")
+        for text in one["warnings"]:
+            say(f"warning: {errors.show(one['name'])}: {errors.show(text)}")
 
 
 def show_scheduler(result):

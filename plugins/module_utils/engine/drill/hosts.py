@@ -34,11 +34,15 @@ def drills(names, databases, order, *, config_path=None, caller=None, progress=N
     deadline = started + order.time_limit
     wish = exercise.Wish(order.selection, order.restore, order.scratch_dir, deadline, order.time_limit)
     found: list = []
-    warnings: list = []
-    for given in _given(databases, names) if databases else _configured(names, config_path, caller):
+    for given in calls(names, databases, config_path, caller):
         row = _one(given, wish, order.check, config_path=config_path, caller=caller, progress=progress)
         found.append(row)
-    whole = {
+    return _concluded(answer(found, began, started), order)
+
+
+def answer(found, began, started):
+    """The result of a host with the rows of its databases; ``started`` is the monotonic clock's ``began``."""
+    return {
         "changed": False,
         "tool": manifest.tool(),
         "hostname": manifest.host(),
@@ -46,9 +50,13 @@ def drills(names, databases, order, *, config_path=None, caller=None, progress=N
         "seconds": round(clock.monotonic() - started, 3),
         "peak_memory_bytes": processes.peak_memory_bytes(),
         "databases": found,
-        "warnings": warnings,
+        "warnings": [],
     }
-    return _concluded(whole, order)
+
+
+def calls(names, databases, config_path, caller):
+    """What each database's operation is called with: those that are given, else those that are configured."""
+    return _given(databases, names) if databases else _configured(names, config_path, caller)
 
 
 def _configured(names, config_path, caller):
@@ -65,7 +73,7 @@ def _configured(names, config_path, caller):
 
 def _given(databases, names):
     """The calls for databases that the caller lists, each with its settings, as in the configuration."""
-    calls = []
+    given = []
     for entry in databases:
         entry = dict(entry)
         groups = {key: entry.pop(key) for key in settings.GROUPS if key in entry}
@@ -74,8 +82,8 @@ def _given(databases, names):
         if path is None and "name" not in entry:
             raise errors.UsageError("each of the databases has a 'path', or a 'name' and a 'backup_dir'")
         entry.setdefault("name", path and catalog.default_name(path))
-        calls.append({"database": path, **entry})
-    return [each for each in calls if not names or each["name"] in names]
+        given.append({"database": path, **entry})
+    return [each for each in given if not names or each["name"] in names]
 
 
 def _one(given, wish, check, *, config_path, caller, progress):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .backups import backup, delete, restore, retention
 from .drills import drill
+from .gamedays import gameday
 from .hosts import discover, install, metrics, notify, run, schedule
 from .reviews import review
 from .transfers import transfer
@@ -24,6 +25,7 @@ __all__ = [
     "delete",
     "discover",
     "drill",
+    "gameday",
     "health",
     "info",
     "install",
