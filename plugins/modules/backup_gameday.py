@@ -11,14 +11,14 @@ version_added: 0.1.0
 author: The digitalme.backup authors (@digitalme)
 description:
   - Works on the databases that the host's configuration lists, all in one task.
-  - Of each one the newest verified backup is copied into a scratch place, with its manifest. The copy is first proved to
-    be one that can be restored; then one fault after the other is put into it, and the operations of this collection
-    have to notice it or to survive it.
-  - The faults are a flipped byte in the backup, the manifest of another backup, a backup that is missing, a full disk, a
-    database of another owner, content whose key is gone, and a restore that is killed at nine moments.
+  - Of each one the newest verified backup is copied into a scratch place, with its manifest. The copy is first proved
+    to be one that can be restored; then one fault after the other is put into it, and the operations of this
+    collection have to notice it or to survive it.
+  - The faults are a flipped byte in the backup, the manifest of another backup, a backup that is missing, a full disk,
+    a database of another owner, content whose key is gone, and a restore that is killed at nine moments.
     C(docs/GAME_DAY.md) of the collection says what each of them is and what passes.
-  - Nothing but the copies is touched. The backups, their manifests and the databases are left as they are, and nobody is
-    notified; the audit log gets one line for each database.
+  - Nothing but the copies is touched. The backups, their manifests and the databases are left as they are, and nobody
+    is notified; the audit log gets one line for each database.
   - The copies are removed whatever happens; what a game day that was killed has left is removed by the next one.
 extends_documentation_fragment:
   - digitalme.backup.common.attributes
@@ -79,8 +79,8 @@ options:
     type: path
 notes:
   - The host needs Python 3.9 or newer and nothing else.
-  - As root all faults are tried in full. Anybody else cannot mount a filesystem or give a file away, so that the disk is
-    only full half way through a restore and of a file only its mode is looked at.
+  - As root all faults are tried in full. Anybody else cannot mount a filesystem or give a file away, so that the disk
+    is only full half way through a restore, and of a file only its mode is looked at.
 seealso:
   - module: digitalme.backup.backup_drill
 """
@@ -111,8 +111,8 @@ databases:
       sample: shop
     status:
       description:
-        - C(passed) when each fault that was not left out was noticed or survived. C(failed) when one was missed or could
-          not be tried, or the backup cannot be restored without any fault.
+        - C(passed) when each fault that was not left out was noticed or survived. C(failed) when one was missed or
+          could not be tried, or the backup cannot be restored without any fault.
         - C(no_backup) where there is none, C(not_run) when the time was over.
       type: str
       sample: passed

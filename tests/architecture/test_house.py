@@ -75,10 +75,10 @@ EXIT_STATUS = {
     "check_failed": 1,
     "time_limit": 1,
     "drill_failed": 1,
-    "review_failed": 1,
     "fault_missed": 1,
     "fault_not_run": 1,
     "gameday_failed": 1,
+    "review_failed": 1,
 }
 
 # command: (module, {option that it has no flag for: why})
@@ -429,8 +429,6 @@ FLEET_PLAYS = {
             "maintenance_monthly",
         )
     },
-    "playbooks/drill.yml": ["/1: ignore_unreachable"],
-    "playbooks/gameday.yml": ["/1: ignore_unreachable"],
 }
 
 

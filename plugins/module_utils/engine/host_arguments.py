@@ -89,9 +89,6 @@ def _review(commands):
         "Review the configured databases: audit log, disk, retention, performance, rights, strategy. Changes nothing."
     )
     command = flags.host_command(commands, "review", "review", "show_review", text, "review --since-days 31")
-def _gameday(commands):
-    text = "Put faults into a copy of the newest backup of the configured databases: each must be noticed or survived."
-    command = flags.host_command(commands, "gameday", "gameday", "show_gameday", text, "gameday --name shop")
     command.add_argument(
         "--name",
         dest="names",
@@ -112,6 +109,18 @@ def _gameday(commands):
         choices=("never", "action", "attention"),
         default="never",
         help="the status that makes the command fail (default: never)",
+    )
+
+
+def _gameday(commands):
+    text = "Put faults into a copy of the newest backup of the configured databases: each must be noticed or survived."
+    command = flags.host_command(commands, "gameday", "gameday", "show_gameday", text, "gameday --name shop")
+    command.add_argument(
+        "--name",
+        dest="names",
+        action="append",
+        metavar="NAME",
+        help="only this one of those configured; may be repeated",
     )
     command.add_argument("--skip", action="append", choices=FAULTS, help="leave this fault out; may be repeated")
     command.add_argument("--scratch-dir", metavar="DIR", help="where to put the copies (default: beside the backups)")
@@ -170,8 +179,8 @@ def _discover(commands):
 COMMANDS = {
     "run": _run,
     "drill": _drill,
-    "review": _review,
     "gameday": _gameday,
+    "review": _review,
     "scheduler": _scheduler,
     "metrics": _metrics,
     "notify": _notify,

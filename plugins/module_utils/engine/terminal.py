@@ -80,8 +80,12 @@ def failed(error, as_json, show):
         return
     if result.get("steps"):
         show_steps(result["steps"])
-    shown = {"run_failed": show_run, "drill_failed": show_drill, "review_failed": show_review}.get(error.error_code)
-    shown = {"run_failed": show_run, "drill_failed": show_drill, "gameday_failed": show_gameday}.get(error.error_code)
+    shown = {
+        "run_failed": show_run,
+        "drill_failed": show_drill,
+        "review_failed": show_review,
+        "gameday_failed": show_gameday,
+    }.get(error.error_code)
     if shown is not None:
         shown(result)
     _warn(result)
@@ -252,6 +256,8 @@ def show_review(result):
         if one["cause"]:
             put(f"{'failed':<8}{errors.show(one['name'])}: {errors.show(one['cause'])}")
     put(f"{result['status']}: {len(result['databases'])} databases reviewed")
+
+
 def show_gameday(result):
     for one in result["databases"]:
         backup = (one["backup"] or {}).get("file", "no backup")
