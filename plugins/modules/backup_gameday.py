@@ -88,6 +88,7 @@ seealso:
 EXAMPLES = r"""
 - name: See that no fault goes unnoticed on this host
   digitalme.backup.backup_gameday:
+    fail_on: failed
 
 - name: Try one database, in another place, without the fault that takes the longest
   digitalme.backup.backup_gameday:

@@ -424,6 +424,7 @@ FLEET_PLAYS = {
         f"playbooks/{name}.yml": ["/1: ignore_unreachable"]
         for name in (
             "drill",
+            "gameday",
             "maintenance_daily",
             "maintenance_weekly",
             "maintenance_monthly",
