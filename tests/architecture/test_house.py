@@ -428,6 +428,7 @@ FLEET_PLAYS = {
             "maintenance_daily",
             "maintenance_weekly",
             "maintenance_monthly",
+            "maintenance_quarterly",
         )
     },
 }

@@ -91,6 +91,21 @@ def test_daily_weekly_and_monthly_leave_an_entry_each(fleet, calendar):
     assert "One broken disk takes both" not in text and "vault" in text
 
 
+def test_quarterly_has_drill_game_day_strategy_and_what_people_sign(fleet, calendar):
+    _settle(_protect(fleet, "good", "app"))
+    assert fleet.play("backup.yml")[0] == 0
+    status, said, entry = calendar("quarterly")
+    assert status == 0, said
+    assert [(part["part"], part["status"]) for part in entry["parts"]] == [("drill", "ok"), ("gameday", "ok")]
+    assert len(entry["checklist"]) >= 5
+    text = (calendar.place / "MAINTENANCE_LOG.md").read_text()
+    assert text.count("| | | |") == len(entry["checklist"]) and "done by" in text
+    assert {json.loads(path.read_text())["kind"] for path in (calendar.place / "reports").glob("[dg]*/drill.json")} == {
+        "drill",
+        "gameday",
+    }
+
+
 def test_part_that_fails_keeps_none_from_running_and_fails_the_play(fleet, calendar):
     damaged = _protect(fleet, "damaged", "app")
     _settle(damaged)

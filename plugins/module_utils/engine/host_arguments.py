@@ -18,16 +18,15 @@ FAULTS = (
 )
 
 
+def _add_names(command):
+    text = "only this one of those configured; may be repeated"
+    command.add_argument("--name", dest="names", action="append", metavar="NAME", help=text)
+
+
 def _run(commands):
     text = "What a timer calls: backup, retention, health, metrics and notification of all configured databases."
     command = flags.host_command(commands, "run", "run", "show_run", text, "run --name shop")
-    command.add_argument(
-        "--name",
-        dest="names",
-        action="append",
-        metavar="NAME",
-        help="only this one of those configured; may be repeated",
-    )
+    _add_names(command)
     command.add_argument(
         "--only",
         dest="parts",
@@ -53,13 +52,7 @@ def _run(commands):
 def _drill(commands):
     text = "Prove that the configured databases can be brought back: restore a backup of each into a scratch place."
     command = flags.host_command(commands, "drill", "drill", "show_drill", text, "drill --selection random")
-    command.add_argument(
-        "--name",
-        dest="names",
-        action="append",
-        metavar="NAME",
-        help="only this one of those configured; may be repeated",
-    )
+    _add_names(command)
     command.add_argument(
         "--selection",
         default="latest",
@@ -89,13 +82,7 @@ def _review(commands):
         "Review the configured databases: audit log, disk, retention, performance, rights, strategy. Changes nothing."
     )
     command = flags.host_command(commands, "review", "review", "show_review", text, "review --since-days 31")
-    command.add_argument(
-        "--name",
-        dest="names",
-        action="append",
-        metavar="NAME",
-        help="only this one of those configured; may be repeated",
-    )
+    _add_names(command)
     command.add_argument(
         "--only",
         dest="look_at",
@@ -115,13 +102,7 @@ def _review(commands):
 def _gameday(commands):
     text = "Put faults into a copy of the newest backup of the configured databases: each must be noticed or survived."
     command = flags.host_command(commands, "gameday", "gameday", "show_gameday", text, "gameday --name shop")
-    command.add_argument(
-        "--name",
-        dest="names",
-        action="append",
-        metavar="NAME",
-        help="only this one of those configured; may be repeated",
-    )
+    _add_names(command)
     command.add_argument("--skip", action="append", choices=FAULTS, help="leave this fault out; may be repeated")
     command.add_argument("--scratch-dir", metavar="DIR", help="where to put the copies (default: beside the backups)")
     command.add_argument(
