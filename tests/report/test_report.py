@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
 import re
 import subprocess
 import xml.etree.ElementTree as etree
@@ -27,6 +28,8 @@ from ansible_collections.digitalme.backup.plugins.plugin_utils.report import (
     words,
     write,
 )
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # --- the verdict -----------------------------------------------------------------------------------------------------
 
@@ -457,3 +460,31 @@ def test_every_crash_leaves_no_half_report_and_the_next_one_is_whole(tmp_path, m
         write.write(again, str(place))
         assert os.readlink(place / "latest") == "drill-again"
         assert history.read(str(place))[0][-1]["id"] == "drill-again"
+
+
+# --- the standards ---------------------------------------------------------------------------------------------------
+
+
+def _at(report, path):
+    """The values at a path such as ``hosts[].databases[].rpo.met``; raises KeyError where there is no such field."""
+    values = [report]
+    for part in path.split("."):
+        many = part.endswith("[]")
+        values = [value[part.removesuffix("[]")] for value in values if value is not None]
+        if many:
+            values = [one for value in values for one in value]
+    return values
+
+
+def test_standards_map_names_fields_that_a_report_has():
+    text = (ROOT / "docs" / "DRILLS.md").read_text(encoding="utf-8").partition("## Standards")[2]
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) == 7
+    report = {**samples.small(), "history": samples.history()}
+    for row in rows:
+        fields = re.findall(r"`([^`]+)`", row[3])
+        assert fields, row[1]
+        for field in fields:
+            assert _at(report, field), f"{row[1]}: there is no {field} in a report"
+    with pytest.raises(KeyError):
+        _at(report, "hosts[].databases[].no_such_field")
