@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 from ansible_collections.digitalme.backup.plugins.plugin_utils.report import judging
 
@@ -203,3 +204,8 @@ def history(count=12):
         }
         for month in range(1, count)
     ]
+
+
+def as_line(row):
+    """A line of history.jsonl."""
+    return json.dumps(row) + "\n"
