@@ -16,7 +16,10 @@ from . import charts, words
 _HERE = os.path.dirname(os.path.abspath(__file__))
 # A browser lays out what is not in sight only when it comes into sight, in pieces of so many rows.
 CHUNK = 100
-PHASES = ("choose", "space", "stage", "verify", "restore", "compare", "full_restore", "check", "fall_back", "clean")
+PHASES = (
+    *("choose", "space", "stage", "verify", "copy", "restore", "compare", "full_restore"),
+    *("check", "faults", "fall_back", "clean"),
+)
 # Longer lists of what went wrong are cut; the scoreboard has all.
 TOLD = 500
 # The phases of more databases than this nobody looks through: those that failed or took longest are shown.
