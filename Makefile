@@ -50,7 +50,7 @@ format: dev-environment ## format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-reference: dev-environment ## write docs/ERRORS.md and docs/COMMANDS.md from the code
+reference: dev-environment ## write docs/ERRORS.md, docs/COMMANDS.md and other references from the code
 	$(BIN)/python tools/reference.py
 
 bench: ## compare with sqlite3 .backup and cp in one run (SIZES="10M 1G" ROUNDS=5)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write the reference documents from the code: docs/ERRORS.md, docs/COMMANDS.md, the tables of the roles' README.md.
+"""Write the reference documents from the code: docs/ERRORS.md, docs/COMMANDS.md, the tables of the roles' README.md,
+and of docs/DRILL_REPORT.md, with its schema.
 
 tests/docs compares them.
 
@@ -108,6 +109,46 @@ def plain_value(value):
     return text.replace("|", "\\|")
 
 
+FIELDS = "<!-- made by tools/reference.py from the report's schema.json: change that, then run make reference -->"
+SCHEMA = ROOT / "plugins" / "plugin_utils" / "report" / "schema.json"
+
+
+def report_page():
+    """docs/DRILL_REPORT.md: what stands above the mark is written by hand, the tables of fields below are made."""
+    import json
+
+    schema = json.loads(SCHEMA.read_text("ascii"))
+    text = (ROOT / "docs" / "DRILL_REPORT.md").read_text("utf-8").partition(FIELDS)[0].rstrip()
+    lines = [text, "", FIELDS]
+    for name, part in [("report", schema), *schema["$defs"].items()]:
+        lines += ["", f"### {name}", "", part["description"], "", "| field | type | meaning |", "| --- | --- | --- |"]
+        lines += field_rows(part)
+    return "\n".join(lines) + "\n"
+
+
+def field_rows(part, above=""):
+    """A row for each field of an object of the schema, those of an object in it right below."""
+    for name, field in part["properties"].items():
+        always = "" if name in part["required"] else " Not always there."
+        choices = [f"`{choice}`" for choice in field.get("enum", ()) if choice is not None]
+        one_of = f" One of {', '.join(choices)}." if len(choices) > 1 else ""
+        yield f"| `{above}{name}` | {field_type(field)} | {plain(field['description'])}{one_of}{always} |"
+        if "properties" in field:
+            yield from field_rows(field, f"{above}{name}.")
+
+
+def field_type(field):
+    """What a field holds, with a link where that has a table of its own."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name})"
+    if "items" in field:
+        return f"list of {field_type(field['items'])}"
+    types = field["type"] if isinstance(field["type"], list) else [field["type"]]
+    shown = ["time" if "pattern" in field and name == "string" else name for name in types]
+    return " or ".join(shown)
+
+
 def plain(text):
     """Ansible's markup as Markdown."""
     import re
@@ -120,6 +161,8 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argum
 PAGES = {
     "docs/ERRORS.md": error_page,
     "docs/COMMANDS.md": command_page,
+    "docs/DRILL_REPORT.md": report_page,
+    "docs/drill-report.schema.json": lambda: SCHEMA.read_text("ascii"),
     **{f"roles/{role}/README.md": functools.partial(role_page, role) for role in ROLES},
 }
 

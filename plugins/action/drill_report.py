@@ -83,7 +83,7 @@ def _load(path):
     try:
         with open(path, "rb") as source:
             report = json.load(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.UsageError(
             f"it cannot be read as a report ({error})",
             path=path,

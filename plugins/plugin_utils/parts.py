@@ -42,7 +42,7 @@ def _read(path, host):
         return lacking(
             host, "no_answer", "nothing was heard of it", "Look at the task's output: it did not come so far."
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return lacking(host, "io_error", f"{errors.show(path)} cannot be read ({error})", "Run it again.")
     if not isinstance(part, dict) or part.get("part_version") != VERSION:
         return lacking(host, "io_error", f"{errors.show(path)} is of another version", "Run it again with one version.")

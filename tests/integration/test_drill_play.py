@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 
+import jsonschema
 import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SCHEMA = json.loads((ROOT / "docs" / "drill-report.schema.json").read_text("ascii"))
 
 
 @pytest.fixture
 def drill(fleet, tmp_path):
-    """drill(*options) -> (exit status, output, report); the report is None where none was written."""
+    """drill(*options) -> (exit status, output, report); None where no report was written, and each has its schema's
+    fields.
+    """
     reports = tmp_path / "reports"
 
     def run(*options, playbook="drill.yml", directory=reports):
@@ -22,7 +29,10 @@ def drill(fleet, tmp_path):
         status, said = fleet.play(playbook, "-e", f"digitalme_backup_drill_dir={directory}", *options)
         new = set(directory.glob("*/drill.json")) - before if directory.is_dir() else set()
         found = [path for path in new if not path.parent.is_symlink()]
-        return status, said, json.loads(found[0].read_text()) if found else None
+        report = json.loads(found[0].read_text()) if found else None
+        if report is not None:
+            jsonschema.Draft202012Validator(SCHEMA).validate(report)
+        return status, said, report
 
     run.reports = reports
     return run

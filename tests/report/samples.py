@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 from ansible_collections.digitalme.backup.plugins.plugin_utils.report import judging
 
@@ -30,8 +31,8 @@ def row(name="shop", status="passed", number=1, **changes):
             "path": f"/var/backups/digitalme/{name}/{name}_20261122_020000.db",
             "created_at": "2026-11-22T02:00:00.000Z",
             "status": "verified",
-            "sha256": hashlib.sha256(f"{name}{number}".encode()).hexdigest(),
-            "content_sha256": hashlib.sha256(f"{name}{number}".encode()).hexdigest(),
+            "sha256": hashlib.sha256(repr((name, number)).encode()).hexdigest(),
+            "content_sha256": hashlib.sha256(repr((name, number)).encode()).hexdigest(),
             "size_bytes": 10485760 + number,
             "stored_bytes": 10485760 + number,
             "compression": "none",
@@ -203,3 +204,8 @@ def history(count=12):
         }
         for month in range(1, count)
     ]
+
+
+def as_line(row):
+    """A line of history.jsonl."""
+    return json.dumps(row) + "\n"

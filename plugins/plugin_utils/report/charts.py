@@ -8,13 +8,16 @@ They are drawn by pygal, which only the controller needs.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import xml.etree.ElementTree as etree
 
 from . import words
 
 # More bars than this nobody reads.
-WORST = 30
+WORST = 15
+DRILLS = 30
+BINS = 10
 _BAR_HEIGHT = 30
 _SVG = "{http://www.w3.org/2000/svg}"
 # Its own colours and behaviour, and the figures under the pointer: the tables of the page have them.
@@ -70,27 +73,36 @@ def distribution(report, key):
     ]
     if len(found) <= WORST:
         return None
-    edges = _edges(max(found))
-    counts = [sum(low <= seconds < high for seconds in found) for low, high in itertools.pairwise(edges)]
+    edges = _edges(min(found), max(found))
+    counts = [sum(low < seconds <= high for seconds in found) for low, high in itertools.pairwise(edges)]
     chart = _chart("Bar", height=260, x_title="at most", show_legend=False, y_title="databases")
     chart.x_labels = [words.span(high) for high in edges[1:]]
     chart.add("databases", counts)
     return {"svg": _svg(chart, f"chart-{key}-spread", "How many databases need how long")}
 
 
-def _edges(most):
-    """Bounds that double, ten at most, the last above the largest value."""
-    top = 0.001
-    while top <= most:
-        top *= 2
-    return [0.0, *(top / 2**step for step in range(9, -1, -1))]
+# What a person would draw the lines at.
+_STEPS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 15, 20, 30),
+    *(60 * minutes for minutes in (1, 2, 3, 5, 10, 15, 20, 30, 45)),
+    *(3600 * hours for hours in (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)),
+    *(86400 * days for days in (1, 1.5, 2, 3, 5, 7, 14, 30, 60, 90, 180, 365)),
+)
+
+
+def _edges(least, most):
+    """Bounds of the bins, ten at most: the first holds all that is less, the last all that is more."""
+    within = [step for step in _STEPS if least <= step < most]
+    above = next((step for step in _STEPS if step >= most), most)
+    thinned = within[:: -(-len(within) // (BINS - 1)) or 1]
+    return [-math.inf, *thinned, above]
 
 
 def trend(history):
     """Earlier drills and this one: {svg} of what passed and what did not; None for the first drill."""
     if len(history) < 2:
         return None
-    rows = history[-WORST:]
+    rows = history[-DRILLS:]
     chart = _chart("StackedBar", height=320, y_title="databases and hosts", x_label_rotation=45)
     chart.x_labels = _dates(rows)
     chart.add("passed", [row["counts"]["passed"] for row in rows])
@@ -104,7 +116,7 @@ def _bad(counts):
 
 def trend_of_times(history):
     """The worst time to restore, drill by drill: {svg}, or None."""
-    rows = [row for row in history[-WORST:] if row.get("rto_worst") is not None]
+    rows = [row for row in history[-DRILLS:] if row.get("rto_worst") is not None]
     if len(rows) < 2:
         return None
     unit, name = _unit(row["rto_worst"] for row in rows)

@@ -9,12 +9,14 @@ import os
 
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files
 
-from . import judging
+from . import judging, shape, words
 
 NAME = "history.jsonl"
 # So many are carried in a report, and so many failures of each.
 KEPT = 100
 TOLD = 20
+# Every later report carries them.
+LONGEST = 300
 _KEYS = ("id", "kind", "started_at", "verdict", "counts")
 
 
@@ -45,10 +47,7 @@ def _row(raw):
         row = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(row, dict) and all(key in row for key in _KEYS) and isinstance(row["counts"], dict)
-    if not whole or not all(isinstance(row["counts"].get(key), int) for key in judging.COUNTED):
-        return None
-    return row
+    return None if shape.problem(row, "line") else row
 
 
 def line(report, sha256):
@@ -59,7 +58,7 @@ def line(report, sha256):
         "rto_worst": figures["rto_seconds"]["worst"],
         "rto_median": figures["rto_seconds"]["median"],
         "rpo_worst": figures["rpo_seconds"]["worst"],
-        "failures": judging.failures(report)[:TOLD],
+        "failures": [words.clean(text, LONGEST) for text in judging.failures(report)[:TOLD]],
         "sha256": sha256,
     }
 

@@ -6,6 +6,7 @@ look.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from typing import NamedTuple
@@ -15,15 +16,19 @@ from . import charts, words
 _HERE = os.path.dirname(os.path.abspath(__file__))
 # A browser lays out what is not in sight only when it comes into sight, in pieces of so many rows.
 CHUNK = 100
-PHASES = ("choose", "space", "stage", "verify", "restore", "compare", "full_restore", "check", "fall_back", "clean")
+PHASES = (
+    *("choose", "space", "stage", "verify", "copy", "restore", "compare", "full_restore"),
+    *("check", "faults", "fall_back", "clean"),
+)
 # Longer lists of what went wrong are cut; the scoreboard has all.
 TOLD = 500
+# The phases of more databases than this nobody looks through: those that failed or took longest are shown.
+DETAILED = 5000
 _NO_CHARTS = (
     "pygal is not installed on the controller, so the page has no charts (it is in the collection's requirements.txt)"
 )
 _TITLES = {"drill": "Disaster-recovery drill", "gameday": "Game day"}
-
-
+_BAD_FAULTS = ("missed", "not_run")
 _UNMEASURED = {"achieved_seconds": None, "objective_seconds": None, "met": None}
 _NO_BACKUP = {"size_bytes": None, "rows": None}
 
@@ -42,34 +47,72 @@ def lacking():
 
 def render(report, history, evidence):
     """The page as text; ``history`` ends with this report's own line."""
+    rows = [{"host": host["host"], **_row(row)} for host in report["hosts"] for row in host["databases"]]
+    silent = [host for host in report["hosts"] if host["outcome"] != "answered"]
+    bad = [row for row in rows if row["status"] != "passed"]
+    with open(os.path.join(_HERE, "report.css"), encoding="utf-8") as source:
+        style = source.read()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            title=_TITLES[report["kind"]],
+            style=style,
+            evidence=evidence,
+            history=history[::-1],
+            score=_chunks([*silent, *rows]),
+            detailed=_chunks(_most_telling(rows)),
+            detailed_of=len(rows) if len(rows) > DETAILED else None,
+            phases=[name for name in PHASES if any(name in row["took"] for row in rows)],
+            bad=_cut(bad),
+            silent=_cut(silent),
+            unbacked=_cut([row for row in rows if row["status"] == "no_backup"]),
+            faults=_cut(_worst_first([row for row in rows if row.get("faults")])),
+            outcomes=_outcomes(rows),
+            limits=_limits(rows),
+            notes=_cut([(row, text) for row in rows for text in row["warnings"]]),
+            charts=_charts(report, history) if charts.available() else {},
+        )
+    )
+
+
+def _environment():
+    """Every value is cleaned and escaped as it goes into the page, so that no place can forget it."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     environment.filters.update(
-        span=words.span, size=words.size, moment=words.moment, word=words.status, clean=words.clean
+        span=words.span, size=words.size, moment=words.moment, word=words.status, badge=_badge, clean=words.clean
     )
-    rows = [{"host": host["host"], **_row(row)} for host in report["hosts"] for row in host["databases"]]
-    with open(os.path.join(_HERE, "report.css"), encoding="utf-8") as source:
-        style = source.read()
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        title=_TITLES[report["kind"]],
-        style=style,
-        evidence=evidence,
-        history=history[::-1],
-        chunks=list(_chunks(rows)),
-        bad=[row for row in rows if row["status"] != "passed"][:TOLD],
-        more=max(0, sum(row["status"] != "passed" for row in rows) - TOLD),
-        silent=[host for host in report["hosts"] if host["outcome"] != "answered"],
-        unbacked=[row for row in rows if row["status"] == "no_backup"],
-        faults=[row for row in rows if row.get("faults")],
-        phases=[name for name in PHASES if any(name in row["took"] for row in rows)],
-        limits=_limits(rows),
-        notes=[(row, text) for row in rows for text in row["warnings"]][:TOLD],
-        charts=_charts(report, history) if charts.available() else {},
-    )
+    return environment
+
+
+def _shown(value):
+    # Markup is a str as well: what the template has made itself stays as it is, and so do the spaces of its words.
+    harmless = type(value) is not str or (value.isascii() and value.isprintable() and len(value) <= words.LONGEST)
+    return value if harmless else words.clean(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _badge(word):
+    """A status as a coloured word."""
+    import markupsafe
+
+    return markupsafe.Markup('<b class="status {}">{}</b>').format(words.clean(word), words.clean(words.status(word)))
+
+
+class Cut(NamedTuple):
+    """The first rows of a list, and how many more there are."""
+
+    rows: list
+    more: int
+
+
+def _cut(rows):
+    return Cut(rows[:TOLD], max(0, len(rows) - TOLD))
 
 
 def _row(row):
@@ -80,10 +123,30 @@ def _row(row):
     return {**row, **filled}
 
 
+def _most_telling(rows):
+    """All rows, or of many those that did not pass and then those that took longest."""
+    if len(rows) <= DETAILED:
+        return rows
+    return sorted(rows, key=lambda row: (row["status"] == "passed", -(row["seconds"] or 0)))[:DETAILED]
+
+
+def _worst_first(rows):
+    return sorted(rows, key=lambda row: not any(fault["outcome"] in _BAD_FAULTS for fault in row["faults"]))
+
+
 def _chunks(rows):
     rows = iter(rows)
-    while chunk := list(itertools.islice(rows, CHUNK)):
-        yield chunk
+    return list(iter(lambda: list(itertools.islice(rows, CHUNK)), []))
+
+
+def _outcomes(rows):
+    """Of each fault, how often it had which outcome: {fault: {outcome: count}}."""
+    found: dict = {}
+    for row in rows:
+        for fault in row.get("faults") or ():
+            counts = found.setdefault(fault["name"], {})
+            counts[fault["outcome"]] = counts.get(fault["outcome"], 0) + 1
+    return found
 
 
 def _limits(rows):

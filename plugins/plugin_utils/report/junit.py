@@ -51,7 +51,9 @@ def _suite(root, report, host):
 
 def _tell(case, tag, row):
     cause = words.clean(row["cause"] or "")
-    element = etree.SubElement(case, tag, type=row["error_code"] or row.get("status") or "failed", message=cause)
+    element = etree.SubElement(
+        case, tag, type=words.clean(row["error_code"] or row.get("status") or "failed"), message=cause
+    )
     lines = [cause] + ([f"Next step: {words.clean(row['next_step'])}"] if row["next_step"] else [])
     found = row.get("recoverable_from")
     if found:
@@ -59,7 +61,7 @@ def _tell(case, tag, row):
             f"It can be restored from {words.clean(found['file'])}, which is {words.span(found['age_seconds'])} old."
         )
     lines += [
-        f"{fault['outcome']}: {fault['name']}: {words.clean(fault['what'])}"
+        f"{fault['outcome']}: {words.clean(fault['name'])}: {words.clean(fault['what'])}"
         for fault in row.get("faults") or ()
         if fault["outcome"] in ("missed", "not_run")
     ]

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import __version__, clock, errors
 
-from . import judging, model
+from . import judging, model, shape
 
-_LISTS = {"hosts": list, "warnings": list, "counts": dict, "selection": dict, "by": dict, "tool": dict}
-_TEXTS = ("id", "started_at", "finished_at")
-_OF_A_HOST = ("host", "outcome", "databases")
-_OF_A_ROW = ("name", "status", "phases", "rto", "rpo", "backup")
+# So many hosts that are in several reports are named.
+_TOLD = 20
 
 
 def checked(report, path):
@@ -25,23 +23,22 @@ def checked(report, path):
             path=path,
             hint="Merge with the newest version of the collection among those that made the reports.",
         )
-    whole = all(isinstance(report.get(key), kind) for key, kind in _LISTS.items())
-    whole = whole and all(isinstance(report.get(key), str) for key in _TEXTS)
-    whole = whole and all(_has(host, _OF_A_HOST) and _rows(host["databases"]) for host in report["hosts"])
-    if not whole:
-        raise errors.UsageError("it is a damaged report: parts of it are not there", path=path, hint=_HINT)
+    wrong = shape.problem(report) or _wrong_times(report)
+    if wrong:
+        raise errors.UsageError(f"it is a damaged report ({wrong.lstrip(' .')})", path=path, hint=_HINT)
     return report
 
 
 _HINT = "Give a drill.json as the playbook has written it, or the directory that it lies in."
 
 
-def _has(value, keys):
-    return isinstance(value, dict) and all(key in value for key in keys)
-
-
-def _rows(rows):
-    return isinstance(rows, list) and all(_has(row, _OF_A_ROW) and row["status"] in judging.STATUSES for row in rows)
+def _wrong_times(report):
+    for key in ("started_at", "finished_at"):
+        try:
+            clock.parse(report[key])
+        except ValueError:
+            return f"{key} is no time"
+    return None
 
 
 def merge(reports):
@@ -52,15 +49,20 @@ def merge(reports):
     kinds = sorted({report["kind"] for report in reports})
     if len(kinds) > 1:
         raise errors.UsageError(f"reports of different kinds cannot be merged: {' and '.join(kinds)}")
-    reports = sorted(reports, key=lambda report: report["started_at"])
+    # The same one given twice is one; another of the same id is another.
+    reports = [report for number, report in enumerate(reports) if report not in reports[:number]]
+    reports.sort(key=lambda report: report["started_at"])
     hosts: dict = {}
-    warnings = []
+    twice: dict = {}
     for report in reports:
         for host in report["hosts"]:
             if host["host"] in hosts:
-                warnings.append(f"{host['host']} is in several reports: that of {report['started_at']} counts")
+                twice[host["host"]] = report["started_at"]
             hosts[host["host"]] = host
-        warnings += [f"{report['id']}: {text}" for text in report["warnings"]]
+    warnings = [f"{name} is in several reports: that of {when} counts" for name, when in list(twice.items())[:_TOLD]]
+    if len(twice) > _TOLD:
+        warnings.append(f"{len(twice) - _TOLD} more hosts are in several reports: the newest of each counts")
+    warnings += [f"{report['id']}: {text}" for report in reports for text in report["warnings"]]
     newest = reports[-1]
     rules = [report["selection"] for report in reports]
     if any(rule.get("rule") != rules[0].get("rule") for rule in rules):

@@ -12,12 +12,13 @@ import socket
 from ansible.release import __version__ as ansible_version
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import clock, errors
 
-from . import judging
+from . import judging, shape
 
 SCHEMA_VERSION = 1
 KINDS = ("drill", "gameday")
 # Where CI systems say which job this is.
 _JOBS = ("CI_JOB_URL", "BUILD_URL", "TOWER_JOB_URL")
+_BAD_ANSWER = "Bring the collection on the host to the controller's version, and see what is wrong with the host."
 _NO_DATABASE = "Configure its databases (role install), or leave the host out of the drill."
 
 
@@ -77,7 +78,13 @@ def _host(part):
         "peak_memory_bytes": result.get("peak_memory_bytes"),
         "databases": result.get("databases") or [],
     }
-    if part["outcome"] == "answered" and not host["databases"]:
+    # One host must not cost all others their report.
+    wrong = shape.problem(host, "host")
+    if wrong:
+        cause = f"what it has answered is no result of a drill ({wrong.lstrip(' .')})"
+        host.update(dict.fromkeys(("seconds", "clock_skew_seconds", "tool", "peak_memory_bytes")), databases=[])
+        host.update(outcome="failed", error_code="bad_answer", cause=cause, next_step=_BAD_ANSWER)
+    elif part["outcome"] == "answered" and not host["databases"]:
         cause = "it has no database that could be brought back"
         host.update(outcome="failed", error_code="no_databases", cause=cause, next_step=_NO_DATABASE)
     return host
@@ -89,7 +96,7 @@ def _skew(part, result):
         asked, theirs, answered = (
             clock.parse(text) for text in (part["asked_at"], result["clock"], part["answered_at"])
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     # What lies between question and answer is no skew.
     ahead, behind = clock.seconds_between(answered, theirs), clock.seconds_between(theirs, asked)

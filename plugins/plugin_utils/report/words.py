@@ -11,13 +11,15 @@ _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def span(seconds):
-    """``0.31 s``, ``60 s``, ``4.2 min``, ``25 h``, ``12 d``; a dash where it is not known."""
+    """``31 ms``, ``0.31 s``, ``60 s``, ``4.2 min``, ``25 h``, ``12 d``; a dash where it is not known."""
     if seconds is None:
         return "\N{EN DASH}"
+    if abs(seconds) < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
     for unit, name in _SPANS:
         if abs(seconds) >= 2 * unit:
             return f"{_short(seconds / unit)} {name}"
-    return f"{seconds:.2f} s" if abs(seconds) < 10 else f"{_short(seconds)} s"
+    return f"{seconds:.2f}".removesuffix(".00") + " s" if abs(seconds) < 10 else f"{_short(seconds)} s"
 
 
 def _short(number):
@@ -54,12 +56,18 @@ _STATUS = {
 }
 
 
-def clean(text, longest=2000):
+# A cause, a next step or a warning that is longer tells nobody more.
+LONGEST = 2000
+
+
+def clean(text, longest=LONGEST):
     """A text of a host as one bounded line, without what would break a document or turn it around.
 
     Control characters, and the marks that change the direction of writing, are escaped.
     """
-    line = " ".join(str(text).split())
+    line = " ".join(str(text)[: 8 * longest].split())
+    if line.isascii() and line.isprintable():
+        return line if len(line) <= longest else line[:longest] + "..."
     shown = "".join(char if char.isprintable() and char not in _MARKS else f"\\u{ord(char):04x}" for char in line)
     return shown if len(shown) <= longest else shown[:longest] + "..."
 

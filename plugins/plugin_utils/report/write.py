@@ -4,7 +4,7 @@
 
 The order, and what a crash after each step leaves:
 
-1. The files lie, synced, in the hidden directory ``.ID.partial``: no report, and the next one of that name begins anew.
+1. The files lie, synced, in the hidden directory ``.ID.partial``: no report, and the next one takes it away.
 2. It is renamed to ``ID``: the report is whole; only the trend does not know it.
 3. ``history.jsonl`` has its line; ``latest`` leads to the report before.
 4. ``latest`` leads to it.
@@ -12,11 +12,12 @@ The order, and what a crash after each step leaves:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 
-from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files
+from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files, lock
 
 from . import history, html, junit, markdown, signature
 
@@ -24,6 +25,7 @@ LATEST = "latest"
 REPORT = "drill.json"
 SUMS = "SHA256SUMS"
 _READABLE = 0o644
+_PATIENCE = 60
 
 
 def check(directory, key):
@@ -31,6 +33,7 @@ def check(directory, key):
     try:
         files.make_directory(directory, mode=0o755)
         probe = os.path.join(directory, f".probe.{os.getpid()}{files.PARTIAL}")
+        files.remove(probe)
         files.write_new(probe, b"")
         files.remove(probe)
     except OSError as error:
@@ -48,10 +51,32 @@ def write(report, directory, key=None):
     The report's own ``history`` and ``warnings`` are filled in.
     """
     signing = signature.load(key) if key else None
+    with _alone(directory):
+        return _write(report, directory, signing)
+
+
+@contextlib.contextmanager
+def _alone(directory):
+    """One report at a time in a directory; raises Busy. What lies there unfinished is then nobody's, and goes."""
+    path = os.path.join(directory, history.NAME)
+    os.close(files.open_append(path, mode=_READABLE))
+    descriptor = lock.open_locked(path, _PATIENCE)
+    if descriptor is None:
+        raise errors.Busy(f"another report has been written there for {_PATIENCE} s", path=path)
+    try:
+        for name in os.listdir(directory):
+            if name.startswith((".drill-", ".gameday-")) and name.endswith(files.PARTIAL):
+                files.remove_tree(os.path.join(directory, name))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(report, directory, signing):
     earlier, said = history.read(directory)
     report["history"] = [row for row in earlier if row["kind"] == report["kind"]][-history.KEPT :]
     report["warnings"] += said + html.lacking()
-    text = (json.dumps(report, ensure_ascii=True) + "\n").encode("ascii")
+    text = (json.dumps(report, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
     digest = hashlib.sha256(text).hexdigest()
     row = history.line(report, digest)
     made = {REPORT: text, "junit.xml": junit.render(report), "report.md": markdown.render(report).encode("utf-8")}
@@ -61,6 +86,9 @@ def write(report, directory, key=None):
     evidence = html.Evidence(digest, signature.fingerprint(signing) if signing is not None else None)
     made["report.html"] = html.render(report, [*report["history"], row], evidence).encode("utf-8")
     made[SUMS] = "".join(f"{hashlib.sha256(made[name]).hexdigest()}  {name}\n" for name in sorted(made)).encode("ascii")
+    if signing is not None:
+        # The page, too, is what was written: by its checksum.
+        made[SUMS + ".sig"] = signing.sign(made[SUMS])
     final = _publish(report["id"], directory, made)
     history.append(directory, row)
     files.replace_link(report["id"], os.path.join(directory, LATEST))
@@ -70,12 +98,16 @@ def write(report, directory, key=None):
 def _publish(identity, directory, made):
     final = os.path.join(directory, identity)
     working = os.path.join(directory, f".{identity}{files.PARTIAL}")
-    files.remove_tree(working)
-    files.make_directory(working, mode=0o755)
-    for name, data in made.items():
-        files.write_new(os.path.join(working, name), data, mode=_READABLE)
-    files.sync_directory(working)
-    files.publish(working, final)
+    try:
+        files.make_directory(working, mode=0o755)
+        for name, data in made.items():
+            files.write_new(os.path.join(working, name), data, mode=_READABLE)
+        files.sync_directory(working)
+        files.publish(working, final)
+    except OSError:
+        # A full disk is not to stay full by this.
+        files.remove_tree(working)
+        raise
     return final
 
 
