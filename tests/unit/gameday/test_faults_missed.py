@@ -142,10 +142,10 @@ def test_full_disk_is_missed_where_something_is_left(monkeypatch, missed):
 
 def test_full_disk_is_missed_where_it_kills_the_restore(monkeypatch, missed):
     def die(*_arguments, **_options):
-        os.kill(os.getpid(), 11)
+        os.kill(os.getpid(), 9)
 
     monkeypatch.setattr(processes, "holders", die)
-    missed("full_disk", "the restore was ended by signal 11")
+    missed("full_disk", "the restore was ended by signal 9")
 
 
 # --- wrong_owner -----------------------------------------------------------------------------------------------------
