@@ -71,7 +71,6 @@ def rows(path):
     try:
         connection = database.connect(path, immutable=True)
         try:
-            connection.text_factory = bytes
             for key in ("user_version", "application_id"):
                 _add(digest, connection.execute(f"PRAGMA {key}"))
             _add(digest, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"))
@@ -87,11 +86,12 @@ def rows(path):
 def _tables(connection):
     """The names of all tables that have rows of their own, but for one whose name is no UTF-8: SQL cannot say it."""
     names = connection.execute("SELECT name FROM sqlite_master WHERE type='table' AND rootpage>0 ORDER BY name")
-    for (raw,) in names.fetchall():
+    for (name,) in names.fetchall():
         try:
-            yield raw.decode("utf-8")
-        except UnicodeDecodeError:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
             continue
+        yield name
 
 
 def _add(digest, cursor):

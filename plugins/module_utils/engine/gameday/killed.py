@@ -14,6 +14,7 @@ from .. import database, errors, processes
 from ..restore import journal
 from . import content, places
 from .judging import require
+from .scene import OF_THE_PLACE
 
 # A restore in place writes in so many steps here, to have moments in between.
 _STEPS = 8
@@ -67,10 +68,15 @@ def _survived(scene, work, moment):
         if answer and answer["error_code"] == errors.TimeLimit.error_code:
             raise errors.TimeLimit(answer["cause"])
         raise errors.FaultNotRun(f"{moment.strategy}: the restore could not be killed {moment.what} ({answer})")
-    interrupted = journal.pending(live) is not None
-    settled = scene.back_up(live, scene.backups)["recovered"]
     where = f"{moment.strategy}, killed {moment.what}"
-    _start_application(live)
+    interrupted = journal.pending(live) is not None
+    try:
+        settled = scene.back_up(live, scene.backups)["recovered"]
+        _start_application(live)
+    except (errors.TimeLimit, *OF_THE_PLACE):
+        raise
+    except errors.BackupError as error:
+        raise errors.FaultMissed(f"{where}: the database cannot be used: {error.error_code} ({error.cause})") from error
     left = places.beside(live)
     require(not left, f"{where}: left beside the database: {', '.join(left)}")
     require(interrupted and settled, f"{where}: the next backup did not see that a restore had been interrupted")
