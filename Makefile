@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-restore molecule windows-smoke build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,6 +36,9 @@ unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/integration)
+
+bench-report: dev-environment ## what the report of a large fleet costs, and the page in Chromium (HOSTS=5000 DATABASES="1 10" ROUNDS=3)
+	$(BIN)/python bench/report.py
 
 bench-restore: run-environment ## what a restore costs, against cp and against the same steps by hand over ssh (SIZE=1G ROUNDS=5)
 	$(BIN)/python bench/restore.py
