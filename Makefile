@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-drills bench-restore molecule windows-smoke build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,9 @@ integration: dev-environment ## modules and playbooks through Ansible, the house
 
 bench-drills: run-environment ## what a drill costs the controller, and at which size each limit is reached (HOSTS=100 SIZES="10M 100M 1G 4G")
 	$(BIN)/python bench/drills.py
+
+bench-report: dev-environment ## what the report of a large fleet costs, and the page in Chromium (HOSTS=5000 DATABASES="1 10" ROUNDS=3)
+	$(BIN)/python bench/report.py
 
 bench-restore: run-environment ## what a restore costs, against cp and against the same steps by hand over ssh (SIZE=1G ROUNDS=5)
 	$(BIN)/python bench/restore.py

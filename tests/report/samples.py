@@ -139,20 +139,21 @@ def small():
 
 
 def gameday():
-    """A game day on which one fault went unnoticed."""
-    faults = [
-        {
-            "name": "flipped_byte",
-            "outcome": "noticed",
-            "expected": "it is refused",
-            "what": "backup_invalid",
-            "seconds": 0.1,
-        },
-        {"name": "full_disk", "outcome": "missed", "expected": "no_space", "what": "nothing was said", "seconds": 0.2},
-    ]
+    """A game day on two hosts, on one of which a fault went unnoticed; it measures no restores."""
+    good = [fault("flipped_byte"), fault("interrupted_restore", "survived", expected="the old content or the new")]
+    bad = [*good, fault("full_disk", "missed", expected="no_space", what="nothing was said"), fault("x", "not_run")]
+    figures: dict = {"rto": None, "rpo": None, "limits": []}
     return report(
-        host("shop-1", row("shop", "failed", faults=faults)), kind="gameday", id="gameday-20261122T120000Z-4f2a"
+        host("shop-1", row("shop", "failed", faults=bad, error_code="fault_missed", **figures)),
+        host("shop-2", row("shop", faults=good, **figures)),
+        kind="gameday",
+        id="gameday-20261122T120000Z-4f2a",
     )
+
+
+def fault(name, outcome="noticed", expected="it is refused", what="backup_invalid: its bytes differ"):
+    """A fault that was put in."""
+    return {"name": name, "outcome": outcome, "expected": expected, "what": what, "seconds": 0.1}
 
 
 def hostile():
@@ -164,10 +165,10 @@ def hostile():
     return report(host(name, bad), {**silent(HOSTILE[:50]), "cause": HOSTILE}, warnings=[HOSTILE])
 
 
-def fleet(hosts=5000, databases=1):
-    """A whole fleet, with something wrong here and there."""
+def fleet(hosts=5000, databases=1, first=0):
+    """A whole fleet, or some hosts of it, with something wrong here and there."""
     made = []
-    for number in range(hosts):
+    for number in range(first, first + hosts):
         if number % 997 == 500:
             made.append(silent(f"host-{number:05d}"))
             continue

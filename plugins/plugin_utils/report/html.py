@@ -29,8 +29,10 @@ _NO_CHARTS = (
 )
 _TITLES = {"drill": "Disaster-recovery drill", "gameday": "Game day"}
 _BAD_FAULTS = ("missed", "not_run")
+_OUTCOMES = ("noticed", "survived", *_BAD_FAULTS)
 _UNMEASURED = {"achieved_seconds": None, "objective_seconds": None, "met": None}
 _NO_BACKUP = {"size_bytes": None, "rows": None}
+_RESTORABLE = {True: "yes", False: "no", None: "not known"}
 
 
 class Evidence(NamedTuple):
@@ -47,7 +49,7 @@ def lacking():
 
 def render(report, history, evidence):
     """The page as text; ``history`` ends with this report's own line."""
-    rows = [{"host": host["host"], **_row(row)} for host in report["hosts"] for row in host["databases"]]
+    rows = [_row(host["host"], row) for host in report["hosts"] for row in host["databases"]]
     silent = [host for host in report["hosts"] if host["outcome"] != "answered"]
     bad = [row for row in rows if row["status"] != "passed"]
     with open(os.path.join(_HERE, "report.css"), encoding="utf-8") as source:
@@ -61,7 +63,7 @@ def render(report, history, evidence):
             style=style,
             evidence=evidence,
             history=history[::-1],
-            score=_chunks([*silent, *rows]),
+            score=_chunks([_unscored(host) for host in silent] + [_scored(row) for row in rows]),
             detailed=_chunks(_most_telling(rows)),
             detailed_of=len(rows) if len(rows) > DETAILED else None,
             phases=[name for name in PHASES if any(name in row["took"] for row in rows)],
@@ -69,7 +71,10 @@ def render(report, history, evidence):
             silent=_cut(silent),
             unbacked=_cut([row for row in rows if row["status"] == "no_backup"]),
             faults=_cut(_worst_first([row for row in rows if row.get("faults")])),
-            outcomes=_outcomes(rows),
+            outcomes=(outcomes := _outcomes(rows)),
+            tried=_tried(outcomes),
+            # A game day has no figures, and a drill that has none says so.
+            measured=report["kind"] == "drill" or report["summary"]["rto_seconds"]["worst_of"] is not None,
             limits=_limits(rows),
             notes=_cut([(row, text) for row in rows for text in row["warnings"]]),
             charts=_charts(report, history) if charts.available() else {},
@@ -115,12 +120,55 @@ def _cut(rows):
     return Cut(rows[:TOLD], max(0, len(rows) - TOLD))
 
 
-def _row(row):
-    """A database's row with what the tables need: seconds by phase, and nothing that is None where figures are."""
+def _row(host, row):
+    """A database's row with what the tables need: its host, its phases by name, figures also where there are none."""
     filled = {key: row[key] or _UNMEASURED for key in ("rto", "rpo")}
-    filled["took"] = {phase["name"]: phase for phase in row["phases"]}
-    filled["made"] = row["backup"] or _NO_BACKUP
-    return {**row, **filled}
+    return {**row, **filled, "host": host, "took": {phase["name"]: phase for phase in row["phases"]}}
+
+
+class Score(NamedTuple):
+    """A line of the scoreboard, as words; a large fleet has many, and a template is slow at working them out."""
+
+    host: str
+    name: str
+    status: str
+    rto: str
+    rto_missed: bool
+    rto_aim: str
+    rpo: str
+    rpo_missed: bool
+    rpo_aim: str
+    size: str
+    rows: str
+    restorable: str
+
+
+def _unscored(host):
+    """The line of a host that has not answered."""
+    dash = words.span(None)
+    figures = (dash, False, dash)
+    return Score(host["host"], dash, host["outcome"], *figures, *figures, dash, dash, _RESTORABLE[None])
+
+
+def _scored(row):
+    backup = row["backup"] or _NO_BACKUP
+    count = words.span(None) if backup["rows"] is None else str(backup["rows"])
+    return Score(
+        row["host"],
+        row["name"],
+        row["status"],
+        *_figures(row["rto"]),
+        *_figures(row["rpo"]),
+        words.size(backup["size_bytes"]),
+        count,
+        _RESTORABLE[row["recoverable"]],
+    )
+
+
+def _figures(it):
+    """(achieved, whether it misses the objective, objective)."""
+    aim = it["objective_seconds"]
+    return words.span(it["achieved_seconds"]), it["met"] is False, words.span(aim) if aim else "none set"
 
 
 def _most_telling(rows):
@@ -147,6 +195,13 @@ def _outcomes(rows):
             counts = found.setdefault(fault["name"], {})
             counts[fault["outcome"]] = counts.get(fault["outcome"], 0) + 1
     return found
+
+
+def _tried(outcomes):
+    """All faults together: {all, good, missed, not_run}."""
+    counts = {key: sum(found.get(key, 0) for found in outcomes.values()) for key in _OUTCOMES}
+    good = counts["noticed"] + counts["survived"]
+    return {**counts, "all": sum(counts.values()), "good": good}
 
 
 def _limits(rows):

@@ -34,11 +34,6 @@ def schema():
 
 def problem(value, part=None):
     """What is wrong with a report, or with the ``part`` of one ($defs), as ``.where is what``; None if nothing is."""
-    try:
-        # JSON has no NaN and no infinity, not even in fields that nobody knows.
-        json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError):
-        return " is no JSON"
     return _check(part)(value)
 
 
@@ -79,12 +74,17 @@ def _deeper(rule):
         return lambda value: None if pattern.fullmatch(value) else " has not the form of it"
     if "minimum" in rule:
         # Also no NaN, which is neither less nor more.
-        return lambda value: None if rule["minimum"] <= value <= rule["maximum"] else " is out of bounds"
+        return functools.partial(_bounds, rule["minimum"], rule["maximum"])
     return lambda value: None
+
+
+def _bounds(least, most, value):
+    return None if isinstance(value, str) or least <= value <= most else " is out of bounds"
 
 
 def _object(rule):
     required = rule["required"]
+    known = rule["properties"].keys()
     checks = [(key, _compiled(inner)) for key, inner in rule["properties"].items()]
 
     def check(value):
@@ -96,9 +96,19 @@ def _object(rule):
                 wrong = inner(value[key])
                 if wrong is not None:
                     return f".{key}{wrong}"
-        return None
+        return None if value.keys() <= known else _unknown(value, known)
 
     return check
+
+
+def _unknown(value, known):
+    """What is wrong with fields that this version does not know: JSON has no NaN, no infinity, and is not endless."""
+    for key in value.keys() - known:
+        try:
+            json.dumps(value[key], allow_nan=False)
+        except (ValueError, RecursionError):
+            return " has a field that is no JSON"
+    return None
 
 
 def _array(inner):

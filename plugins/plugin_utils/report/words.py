@@ -65,9 +65,10 @@ def clean(text, longest=LONGEST):
 
     Control characters, and the marks that change the direction of writing, are escaped.
     """
-    line = " ".join(str(text)[: 8 * longest].split())
-    if line.isascii() and line.isprintable():
-        return line if len(line) <= longest else line[:longest] + "..."
+    text = str(text)
+    if len(text) <= longest and text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()  # Nearly all of them, and a large fleet has many.
+    line = " ".join(text[: 8 * longest].split())
     shown = "".join(char if char.isprintable() and char not in _MARKS else f"\\u{ord(char):04x}" for char in line)
     return shown if len(shown) <= longest else shown[:longest] + "..."
 
