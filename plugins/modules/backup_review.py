@@ -34,7 +34,7 @@ options:
     description: Only this. All where it is not given.
     type: list
     elements: str
-    choices: [log, disk, retention, performance, access, strategy]
+    choices: [log, disk, retention, performance, access, configuration, strategy]
   since_days:
     description: The days of the audit log to look at. The success rates are compared with those of as many days before.
     type: float
@@ -111,7 +111,7 @@ def main():
         "look_at": {
             "type": "list",
             "elements": "str",
-            "choices": ["log", "disk", "retention", "performance", "access", "strategy"],
+            "choices": ["log", "disk", "retention", "performance", "access", "configuration", "strategy"],
         },
         "since_days": {"type": "float", "default": 7},
         "fail_on": {"type": "str", "choices": ["never", "action", "attention"], "default": "never"},

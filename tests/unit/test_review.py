@@ -295,6 +295,16 @@ def test_directory_configuration_and_secrets_that_are_open_are_found(host):
     assert all(row["severity"] == "high" for row in result["findings"])
 
 
+def test_engine_that_everybody_can_write_is_found(host, tmp_path, monkeypatch):
+    home = tmp_path / "engine" / "release"
+    home.mkdir(parents=True)
+    (home / "engine.py").write_text("")
+    (home / "engine.py").chmod(0o666)
+    monkeypatch.setattr(access, "_USUAL", (str(tmp_path / "engine"), "/nowhere"))
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert (row["id"], row["severity"]) == ("engine_writable", "high") and "engine.py" in row["finding"]
+
+
 def test_rights_as_the_roles_set_them_are_no_finding(host):
     os.chmod(host.place, 0o700)
     os.chmod(host.configuration, 0o640)

@@ -87,7 +87,7 @@ def _review(commands):
         "--only",
         dest="look_at",
         action="append",
-        choices=("log", "disk", "retention", "performance", "access", "strategy"),
+        choices=("log", "disk", "retention", "performance", "access", "configuration", "strategy"),
         help="only this part; may be repeated",
     )
     command.add_argument("--since-days", type=float, default=7, metavar="N", help="the days to look at (default: 7)")

@@ -10,10 +10,10 @@ from .. import errors
 def review(*, names=None, look_at=None, since_days=7, fail_on="never", config_path=None, caller=None, progress=None):
     """Review the configured databases (all, or ``names``): {changed (False), status, audit, findings, databases}.
 
-    ``look_at``: some of log, disk, retention, performance, access, strategy (default: all), over ``since_days`` days.
-    Each of ``databases`` has a status (ok, attention, action, failed), its ``findings`` {id, severity, finding, why,
-    todo}, and what they are told from. Raises ReviewFailed, with the same in its details, when the status is as bad as
-    ``fail_on`` (never, action, attention).
+    ``look_at``: some of log, disk, retention, performance, access, configuration, strategy (default: all), over so
+    many days. Each of ``databases`` has a status (ok, attention, action, failed), its ``findings`` {id, severity,
+    finding, why, todo}, and what they are told from. Raises ReviewFailed, with the same in its details, when the status
+    is as bad as ``fail_on`` (never, action, attention).
     """
     from ..review import hosts
 

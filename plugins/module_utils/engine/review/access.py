@@ -15,6 +15,8 @@ from .finding import finding
 
 _WRITABLE_BY_OTHERS = stat.S_IWOTH
 _OF_OTHERS = stat.S_IRWXO
+# Where the role `install` puts what root runs; another place is known to the command that runs from there.
+_USUAL = ("/opt/digitalme-backup", "/usr/local/bin/digitalme-backup")
 # So many names of a kind are told.
 _TOLD = 5
 
@@ -27,9 +29,39 @@ def of_host(configuration):
     if configuration.path:
         found += _trusted(configuration.path, "config", "the configuration says what is backed up and restored")
         found += _secret(config.notifications_path(configuration.path))
+    found += _engine()
     if configuration.audit_log and os.path.lexists(configuration.audit_log):
         found += _no_others(configuration.audit_log, "audit_log", "the audit log names people and files")
     return found
+
+
+def _engine():
+    """Whoever can write what root runs is root."""
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    loose = sorted({path for top in (own, *_USUAL) for path in _below(top) if _is_anybodys(path)})
+    if not loose:
+        return []
+    shown = ", ".join(errors.show(path) for path in loose[:_TOLD])
+    return [
+        finding(
+            "engine_writable",
+            "high",
+            f"everybody can write {len(loose)} files of the engine: {shown}",
+            "Whoever changes them has what root runs every night.",
+            "Find out who has changed what, then run install.yml again.",
+        )
+    ]
+
+
+def _below(top):
+    yield top
+    for directory, directories, names in os.walk(top):
+        yield from (os.path.join(directory, name) for name in (*directories, *names))
+
+
+def _is_anybodys(path):
+    facts = _facts(path)
+    return facts is not None and not stat.S_ISLNK(facts.st_mode) and bool(facts.st_mode & _WRITABLE_BY_OTHERS)
 
 
 def of_name(target):

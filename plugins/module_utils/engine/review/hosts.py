@@ -10,7 +10,7 @@ from .. import audit, catalog, clock, cron, errors, files, health, host, manifes
 from .. import session as room
 from . import access, advice, finding, growth, keeping, log
 
-PARTS = ("log", "disk", "retention", "performance", "access", "strategy")
+PARTS = ("log", "disk", "retention", "performance", "access", "configuration", "strategy")
 BAD = {"never": (), "action": ("action", "failed"), "attention": ("attention", "action", "failed")}
 
 
@@ -134,6 +134,8 @@ def _looked_at(session, order, row):
         found += log.findings_of_performance(months)
     if "access" in order.parts:
         found += access.of_name(target)
+    if "configuration" in order.parts:
+        found += advice.of_settings(settings, _pause(settings, now))
     if "strategy" in order.parts:
         found += _strategy(settings, entries, records, months, now)
     return found
@@ -157,23 +159,24 @@ def _disk(session, entries):
     return growth.reviewed(entries, use, settings["disk_limit_percent"], settings["retention"]["max_files"])
 
 
+def _pause(settings, now):
+    """The longest seconds between two scheduled backups; None where there is no schedule."""
+    if not settings["schedule"]:
+        return None
+    return cron.parse(settings["schedule"], settings["timezone"]).longest_interval(now)
+
+
 def _strategy(settings, entries, records, months, now):
-    pause = None
-    if settings["schedule"]:
-        pause = cron.parse(settings["schedule"], settings["timezone"]).longest_interval(now)
     tested = health.restore_tested(entries, health.history(record for _moment, record in records))
     sizes = [(entry.manifest or {}).get("size_bytes") for entry in entries if entry.kind == "regular"]
     restores = months.get("restore_test") or []
-    return [
-        *advice.of_settings(settings, pause),
-        *advice.of_history(
-            tested.at if tested else None,
-            now,
-            next((size for size in sizes if size), None),
-            settings["rto_objective"],
-            restores[-1]["worst_seconds"] if restores else None,
-        ),
-    ]
+    return advice.of_history(
+        tested.at if tested else None,
+        now,
+        next((size for size in sizes if size), None),
+        settings["rto_objective"],
+        restores[-1]["worst_seconds"] if restores else None,
+    )
 
 
 def _concluded(result, order):
