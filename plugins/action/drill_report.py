@@ -43,8 +43,7 @@ def _begin(given):
     write.check(directory, given["key"])
     moment = clock.now()
     identity = model.new_id(given["kind"], moment)
-    place = os.path.join(directory, f".{identity}.parts")
-    files.make_directory(place)
+    place = parts.begin(directory, identity)
     selection = dict(given["selection"] or {})
     if selection.get("rule") == "random" and not selection.get("seed"):
         selection["seed"] = identity

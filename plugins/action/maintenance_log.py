@@ -41,8 +41,7 @@ def _begin(given):
     maintenance.check(directory)
     moment = clock.now()
     identity = model.new_id(given["kind"], moment)
-    place = os.path.join(directory, f".{identity}.parts")
-    files.make_directory(place)
+    place = parts.begin(directory, identity)
     run = {
         "id": identity,
         "kind": given["kind"],

@@ -10,12 +10,43 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import urllib.parse
 
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files
 
 VERSION = 1
 _SUFFIX = ".json"
+_PLACE = ".parts"
+_OWNER = ".owner"
+
+
+def begin(directory, identity):
+    """Make the place for the parts of a run, and return it; what runs that were killed have left there is removed."""
+    for name in os.listdir(directory):
+        if name.startswith(".") and name.endswith(_PLACE) and _is_left(os.path.join(directory, name)):
+            files.remove_tree(os.path.join(directory, name))
+    place = os.path.join(directory, f".{identity}{_PLACE}")
+    files.make_directory(place)
+    # The process that runs the playbook: this one is only its worker.
+    owner = {"controller": socket.gethostname(), "pid": os.getppid()}
+    files.write_new(os.path.join(place, _OWNER), json.dumps(owner).encode("ascii"))
+    return place
+
+
+def _is_left(place):
+    """Whether the run that made it is over. One of another controller may go on: it is left alone."""
+    try:
+        with open(os.path.join(place, _OWNER), "rb") as source:
+            owner = json.load(source)
+        if owner["controller"] != socket.gethostname():
+            return False
+        os.kill(int(owner["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return False
 
 
 def write(directory, part):

@@ -135,6 +135,25 @@ def test_part_that_is_damaged_is_told_as_a_host_without_answer(tmp_path, content
     assert (part["outcome"], part["error_code"]) == ("failed", "io_error")
 
 
+def test_what_a_killed_run_has_left_goes_with_the_next_one(tmp_path, monkeypatch):
+    alive = parts.begin(str(tmp_path), "drill-1")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setattr(os, "getppid", lambda: ended.pid)
+    killed = parts.begin(str(tmp_path), "drill-2")
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    elsewhere = parts.begin(str(tmp_path), "drill-3")
+    monkeypatch.undo()
+    (tmp_path / ".mine.parts").mkdir()
+    parts.begin(str(tmp_path), "drill-4")
+    assert [os.path.isdir(place) for place in (alive, killed, elsewhere, tmp_path / ".mine.parts")] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
 def test_ids_sort_by_time_and_differ():
     moment = clock.parse("2026-11-22T12:00:00Z")
     first, second = model.new_id("drill", moment), model.new_id("drill", moment)
