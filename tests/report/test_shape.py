@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import gc
 import importlib.util
 import json
 import os
@@ -256,6 +257,15 @@ def test_full_disk_leaves_no_part_of_a_report(tmp_path, monkeypatch):
         write.write(samples.small(), str(tmp_path))
     assert os.listdir(tmp_path) == ["history.jsonl"]
     assert history.read(str(tmp_path)) == ([], [])
+
+
+def test_search_for_circles_goes_on_after_a_report(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(history, "append", lambda *_given: seen.append(gc.isenabled()))
+    write.write(samples.small(), str(tmp_path))
+    with pytest.raises(FileExistsError):
+        write.write(samples.small(), str(tmp_path))
+    assert seen == [False] and gc.isenabled()
 
 
 def test_probe_that_a_crash_has_left_is_no_obstacle(tmp_path):

@@ -13,6 +13,7 @@ from ansible.release import __version__ as ansible_version
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import clock, errors
 
 from . import judging, shape
+from .calm import calm
 
 SCHEMA_VERSION = 1
 KINDS = ("drill", "gameday")
@@ -33,6 +34,7 @@ def who():
     return {"user": getpass.getuser(), "controller": socket.gethostname(), "ansible": ansible_version, "job": job}
 
 
+@calm
 def build(run, parts, by, finished):
     """The report of a run, {id, kind, started_at, selection, version}, from its hosts' parts; ``by``: who ran it."""
     began = clock.parse(run["started_at"])

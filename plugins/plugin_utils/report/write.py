@@ -20,6 +20,7 @@ import os
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files, lock
 
 from . import history, html, junit, markdown, signature
+from .calm import calm
 
 LATEST = "latest"
 REPORT = "drill.json"
@@ -44,6 +45,7 @@ def check(directory, key):
         signature.load(key)
 
 
+@calm
 def write(report, directory, key=None):
     """Write the report's files and return their paths, and the warnings that came up by that.
 
