@@ -97,7 +97,8 @@ def _environment():
 
 def _shown(value):
     # Markup is a str as well: what the template has made itself stays as it is, and so do the spaces of its words.
-    harmless = type(value) is not str or (value.isascii() and value.isprintable() and len(value) <= words.LONGEST)
+    harmless = not isinstance(value, str) or hasattr(value, "__html__")
+    harmless = harmless or (value.isascii() and value.isprintable() and len(value) <= words.LONGEST)
     return value if harmless else words.clean(value)
 
 

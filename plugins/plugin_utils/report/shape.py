@@ -47,7 +47,11 @@ def _compiled(rule):
     """A function from a value to what is wrong with it, or None."""
     if "$ref" in rule:
         name = rule["$ref"].rpartition("/")[2]
-        return lambda value: _check(name)(value)
+
+        def check_other(value):  # Looked up when it is called: a part may refer to itself.
+            return _check(name)(value)
+
+        return check_other
     types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
     allowed = tuple(kind for name in types for kind in _TYPES[name])
     deeper = _deeper(rule)

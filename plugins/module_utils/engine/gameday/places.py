@@ -61,7 +61,7 @@ def _half_way(scene, work):
     directory = os.path.join(work, "half")
     files.make_directory(directory)
     live = _small_live(directory, scene)
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    _soft, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (max(1, scene.form.size_bytes // 2), most))
     return _restored(scene, work, live)
 
