@@ -7,33 +7,12 @@ from __future__ import annotations
 import json
 import os
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import __version__, clock, errors, files
 from ansible_collections.digitalme.backup.plugins.modules import drill_report
-from ansible_collections.digitalme.backup.plugins.plugin_utils import parts
+from ansible_collections.digitalme.backup.plugins.plugin_utils import controlling, parts
 from ansible_collections.digitalme.backup.plugins.plugin_utils.report import judging, merge, model, write
 
 _TOLD = 20
-
-
-class ActionModule(ActionBase):
-    """See the module of the same name."""
-
-    _supports_check_mode = True
-    _supports_async = False
-    _requires_connection = False
-
-    def run(self, tmp=None, task_vars=None):
-        """Do one step; the engine's errors become the task's."""
-        result = super().run(tmp, task_vars)
-        _validation, given = self.validate_argument_spec(drill_report.SPEC)
-        try:
-            result.update(_STEPS[given["step"]](given))
-        except errors.BackupError as error:
-            result.update(error.as_result(), failed=True)
-        except OSError as error:
-            result.update(errors.from_os_error(error, given["directory"]).as_result(), failed=True)
-        return result
 
 
 def _begin(given):
@@ -116,4 +95,8 @@ def _bad_hosts(report):
     return found
 
 
-_STEPS = {"begin": _begin, "make": _make, "merge": _merge}
+class ActionModule(controlling.ControllerAction):
+    """See the module of the same name."""
+
+    SPEC = drill_report.SPEC
+    STEPS = {"begin": _begin, "make": _make, "merge": _merge}

@@ -6,39 +6,18 @@ from __future__ import annotations
 
 import os
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import __version__, clock, errors, files
 from ansible_collections.digitalme.backup.plugins.modules import maintenance_log
-from ansible_collections.digitalme.backup.plugins.plugin_utils import maintenance, parts
+from ansible_collections.digitalme.backup.plugins.plugin_utils import controlling, maintenance, parts
 from ansible_collections.digitalme.backup.plugins.plugin_utils.report import model
 
 _TOLD = 20
 
 
-class ActionModule(ActionBase):
-    """See the module of the same name."""
-
-    _supports_check_mode = True
-    _supports_async = False
-    _requires_connection = False
-
-    def run(self, tmp=None, task_vars=None):
-        """Do one step; the engine's errors become the task's."""
-        result = super().run(tmp, task_vars)
-        _validation, given = self.validate_argument_spec(maintenance_log.SPEC)
-        try:
-            result.update((_begin if given["step"] == "begin" else _record)(given))
-        except errors.BackupError as error:
-            result.update(error.as_result(), failed=True)
-        except OSError as error:
-            result.update(errors.from_os_error(error, given["directory"]).as_result(), failed=True)
-        return result
-
-
 def _begin(given):
     """What can be wrong with the log is said before any host is asked."""
     directory = os.path.abspath(given["directory"])
-    maintenance.check(directory)
+    controlling.require_writable(directory)
     moment = clock.now()
     identity = model.new_id(given["kind"], moment)
     place = parts.begin(directory, identity)
@@ -101,3 +80,10 @@ def _report(made):
         "summary": "; ".join([what, *made["failures"][:5]]),
         "report": made["files"]["html"],
     }
+
+
+class ActionModule(controlling.ControllerAction):
+    """See the module of the same name."""
+
+    SPEC = maintenance_log.SPEC
+    STEPS = {"begin": _begin, "record": _record}

@@ -68,19 +68,6 @@ def _unreviewed(host, database, cause, todo):
     return {"host": host, "database": database, **told}
 
 
-def check(directory):
-    """Make the directory if need be, and see that it can be written. Raises the engine's errors."""
-    try:
-        files.make_directory(directory, mode=0o755)
-        probe = os.path.join(directory, f".probe.{os.getpid()}{files.PARTIAL}")
-        files.write_new(probe, b"")
-        files.remove(probe)
-    except OSError as error:
-        translated = errors.from_os_error(error, directory)
-        translated.hint = "Name a directory that can be written; no host has been asked."
-        raise translated from error
-
-
 def append(directory, made):
     """Add the entry to both files, durable: {json, markdown}. Raises Busy while another run writes, and OSError.
 

@@ -254,6 +254,27 @@ class Fleet:
         self.hosts[name] = {"digitalme_backup_config_dir": str(site), **variables}
         return site
 
+    def protect(self, name, *databases, **variables):
+        """A host whose databases are there, to be backed up."""
+        site = self.add(name, *databases, **variables)
+        for one in databases:
+            self.make(site, one)
+        return site
+
+    def back_up(self):
+        """Back up all hosts; each must succeed."""
+        status, said = self.play("backup.yml")
+        assert status == 0, said
+
+    @staticmethod
+    def damage(site, name):
+        """Turn one bit in the middle of the only backup around; returns its path."""
+        (path,) = (site / "b" / name).glob("*.db")
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data))
+        return path
+
     def make(self, site, name):
         with sqlite3.connect(site / f"{name}.db") as connection:
             connection.execute("CREATE TABLE t (x)")

@@ -38,24 +38,6 @@ def drill(fleet, tmp_path):
     return run
 
 
-def _protect(fleet, name, *databases, **variables):
-    site = fleet.add(name, *databases, **variables)
-    for one in databases:
-        fleet.make(site, one)
-    return site
-
-
-def _back_up(fleet):
-    status, said = fleet.play("backup.yml")
-    assert status == 0, said
-
-
-def _damage(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
-
-
 def _statuses(report):
     return {
         (host["host"], row["name"]): (row["status"], row["error_code"])
@@ -73,11 +55,10 @@ def _failed(said):
 
 
 def test_every_host_is_in_the_report_and_those_that_did_not_pass_fail(fleet, drill, tmp_path):
-    good = _protect(fleet, "good", "app", "shop")
-    damaged = _protect(fleet, "damaged", "app")
-    _back_up(fleet)
-    (backup,) = (damaged / "b" / "app").glob("*.db")
-    _damage(backup)
+    good = fleet.protect("good", "app", "shop")
+    damaged = fleet.protect("damaged", "app")
+    fleet.back_up()
+    fleet.damage(damaged, "app")
     fleet.make(fleet.add("unbacked", "app"), "app")
     bare = fleet.add("bare")
     fleet.add("away", "app", ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=1)
@@ -117,9 +98,9 @@ def test_every_host_is_in_the_report_and_those_that_did_not_pass_fail(fleet, dri
 
 
 def test_selection_is_the_report_s_too(fleet, drill):
-    site = _protect(fleet, "good", "app")
+    site = fleet.protect("good", "app")
     for _turn in range(2):
-        _back_up(fleet)
+        fleet.back_up()
     _status, _said, report = drill("-e", "digitalme_backup_drill_selection=oldest")
     files = sorted(path.name for path in (site / "b" / "app").glob("*.db"))
     (row,) = report["hosts"][0]["databases"]
@@ -133,8 +114,8 @@ def test_selection_is_the_report_s_too(fleet, drill):
 
 
 def test_host_that_hangs_is_given_up_and_the_others_go_on(fleet, drill, tmp_path):
-    _protect(fleet, "good", "app")
-    _back_up(fleet)
+    fleet.protect("good", "app")
+    fleet.back_up()
     stopped = tmp_path / "python-that-hangs"
     stopped.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\nkill -STOP $$\nexec /usr/bin/python3 "$@"\n')
     stopped.chmod(0o755)
@@ -149,8 +130,8 @@ def test_host_that_hangs_is_given_up_and_the_others_go_on(fleet, drill, tmp_path
 
 
 def test_application_s_check_that_hangs_ends_with_the_host_s_own_limit(fleet, drill):
-    site = _protect(fleet, "good", "app")
-    _back_up(fleet)
+    site = fleet.protect("good", "app")
+    fleet.back_up()
     document = json.loads((site / "config.json").read_text())
     document["databases"][0]["drill_check"] = ["sleep", "600"]
     (site / "config.json").write_text(json.dumps(document))
@@ -169,8 +150,8 @@ def test_no_host_reachable_is_a_failure_with_a_report(fleet, drill):
 
 
 def test_report_that_cannot_be_written_is_told_before_any_host_is_asked(fleet, drill, tmp_path):
-    _protect(fleet, "good", "app")
-    _back_up(fleet)
+    fleet.protect("good", "app")
+    fleet.back_up()
     (tmp_path / "file").write_text("")
     status, said, _report = drill(directory=tmp_path / "file" / "reports")
     assert status == 2
@@ -178,8 +159,8 @@ def test_report_that_cannot_be_written_is_told_before_any_host_is_asked(fleet, d
 
 
 def test_databases_of_a_host_without_configuration(fleet, drill):
-    site = _protect(fleet, "good", "app")
-    _back_up(fleet)
+    site = fleet.protect("good", "app")
+    fleet.back_up()
     (site / "config.json").unlink()
     given = [{"name": "app", "backup_dir": str(site / "b" / "app"), "rto_objective": 60, "rpo_objective": 86400}]
     status, said, report = drill("-e", json.dumps({"digitalme_backup_drill_databases": given}))
@@ -190,10 +171,9 @@ def test_databases_of_a_host_without_configuration(fleet, drill):
 
 def test_slices_of_a_fleet_become_one_report(fleet, drill, tmp_path):
     for name in ("one", "two", "three"):
-        _protect(fleet, name, "app")
-    _back_up(fleet)
-    (backup,) = (tmp_path / "three" / "b" / "app").glob("*.db")
-    _damage(backup)
+        fleet.protect(name, "app")
+    fleet.back_up()
+    fleet.damage(tmp_path / "three", "app")
     assert drill("--limit", "one,two", directory=tmp_path / "slice-1")[0] == 0
     assert drill("--limit", "three", directory=tmp_path / "slice-2")[0] == 2
     slices = [str(tmp_path / f"slice-{number}" / "latest") for number in (1, 2)]
@@ -206,11 +186,10 @@ def test_slices_of_a_fleet_become_one_report(fleet, drill, tmp_path):
 
 
 def test_backups_are_drilled_on_a_drill_host_and_removed_there(fleet, drill, tmp_path):
-    good = _protect(fleet, "good", "app", "shop")
-    damaged = _protect(fleet, "damaged", "app")
-    _back_up(fleet)
-    (backup,) = (damaged / "b" / "app").glob("*.db")
-    _damage(backup)
+    good = fleet.protect("good", "app", "shop")
+    damaged = fleet.protect("damaged", "app")
+    fleet.back_up()
+    backup = fleet.damage(damaged, "app")
     fleet.make(fleet.add("unbacked", "app"), "app")
     fleet.add("away", "app", ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=1)
     fleet.add("drillbox")
@@ -245,8 +224,8 @@ def test_backups_are_drilled_on_a_drill_host_and_removed_there(fleet, drill, tmp
 
 def test_host_drills_itself_by_ansible_pull(fleet, drill, tmp_path):
     """What a host has pulled is a playbook that imports ours; its report is merged with the others' afterwards."""
-    site = _protect(fleet, "good", "app")
-    _back_up(fleet)
+    site = fleet.protect("good", "app")
+    fleet.back_up()
     source = tmp_path / "pulled"
     source.mkdir()
     (source / "drill.yml").write_text("- ansible.builtin.import_playbook: digitalme.backup.drill\n")
@@ -302,8 +281,8 @@ def test_what_is_no_report_of_this_version_is_not_merged(fleet, drill, tmp_path,
 
 
 def test_check_mode_chooses_and_says_that_nothing_was_drilled(fleet, drill):
-    _protect(fleet, "good", "app")
-    _back_up(fleet)
+    fleet.protect("good", "app")
+    fleet.back_up()
     status, _said, report = drill("--check")
     assert status == 2
     assert _statuses(report) == {("good", "app"): ("not_run", None)}

@@ -39,13 +39,6 @@ def calendar(fleet, tmp_path):
     return run
 
 
-def _protect(fleet, name, *databases, **variables):
-    site = fleet.add(name, *databases, **variables)
-    for one in databases:
-        fleet.make(site, one)
-    return site
-
-
 def _settle(site, **settings):
     """Give the databases of a host settings that no review finds fault with."""
     path = site / "config.json"
@@ -65,8 +58,8 @@ def _ids(entry):
 
 
 def test_daily_weekly_and_monthly_leave_an_entry_each(fleet, calendar):
-    _settle(_protect(fleet, "good", "app"))
-    assert fleet.play("backup.yml")[0] == 0
+    _settle(fleet.protect("good", "app"))
+    fleet.back_up()
     status, said, entry = calendar("daily")
     assert status == 0, said
     assert (entry["kind"], entry["verdict"], [part["part"] for part in entry["parts"]]) == ("daily", "ok", ["health"])
@@ -92,8 +85,8 @@ def test_daily_weekly_and_monthly_leave_an_entry_each(fleet, calendar):
 
 
 def test_quarterly_has_drill_game_day_strategy_and_what_people_sign(fleet, calendar):
-    _settle(_protect(fleet, "good", "app"))
-    assert fleet.play("backup.yml")[0] == 0
+    _settle(fleet.protect("good", "app"))
+    fleet.back_up()
     status, said, entry = calendar("quarterly")
     assert status == 0, said
     assert [(part["part"], part["status"]) for part in entry["parts"]] == [("drill", "ok"), ("gameday", "ok")]
@@ -107,14 +100,11 @@ def test_quarterly_has_drill_game_day_strategy_and_what_people_sign(fleet, calen
 
 
 def test_part_that_fails_keeps_none_from_running_and_fails_the_play(fleet, calendar):
-    damaged = _protect(fleet, "damaged", "app")
+    damaged = fleet.protect("damaged", "app")
     _settle(damaged)
-    _settle(_protect(fleet, "good", "app"))
-    assert fleet.play("backup.yml")[0] == 0
-    (backup,) = (damaged / "b" / "app").glob("*.db")
-    data = bytearray(backup.read_bytes())
-    data[len(data) // 2] ^= 1
-    backup.write_bytes(bytes(data))
+    _settle(fleet.protect("good", "app"))
+    fleet.back_up()
+    fleet.damage(damaged, "app")
     fleet.add("away", "app", ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=1)
     status, said, entry = calendar("weekly", "-e", "ansible_ssh_timeout=2")
     assert status == 2 and "SHA-256" in said
@@ -130,7 +120,7 @@ def test_part_that_fails_keeps_none_from_running_and_fails_the_play(fleet, calen
 
 
 def test_health_that_is_bad_is_in_the_daily_entry(fleet, calendar):
-    _protect(fleet, "unbacked", "app")
+    fleet.protect("unbacked", "app")
     status, _said, entry = calendar("daily")
     assert status == 2
     assert (entry["verdict"], entry["parts"][0]["status"]) == ("action", "action")
@@ -146,7 +136,7 @@ def test_host_without_configuration_is_in_the_entry(fleet, calendar):
 
 
 def test_log_that_cannot_be_written_is_told_before_any_host_is_asked(fleet, calendar, tmp_path):
-    _protect(fleet, "good", "app")
+    fleet.protect("good", "app")
     (tmp_path / "file").write_text("")
     status, said, entry = calendar("weekly", directory=tmp_path / "file" / "maintenance")
     assert (status, entry) == (2, None)
@@ -154,8 +144,8 @@ def test_log_that_cannot_be_written_is_told_before_any_host_is_asked(fleet, cale
 
 
 def test_log_with_a_damaged_line_goes_on(fleet, calendar):
-    _settle(_protect(fleet, "good", "app"))
-    assert fleet.play("backup.yml")[0] == 0
+    _settle(fleet.protect("good", "app"))
+    fleet.back_up()
     calendar.place.mkdir()
     (calendar.place / "maintenance.jsonl").write_text('{"kind": "torn')
     status, _said, entry = calendar("daily")

@@ -238,12 +238,17 @@ def show_drill(result):
                 aim = figures["objective_seconds"]
                 compared = "no objective" if aim is None else f"objective {aim:g} s"
                 put(f"  {key.upper()} {figures['achieved_seconds']:.2f} s ({compared})")
-        if one["cause"]:
-            put(f"  {errors.show(one['cause'])}")
-        if one["next_step"]:
-            put(f"  next: {errors.show(one['next_step'])}")
-        for text in one["warnings"]:
-            say(f"warning: {errors.show(one['name'])}: {errors.show(text)}")
+        _show_cause(one)
+
+
+def _show_cause(row):
+    """Why a database of a drill did not pass, what to do, and what else is to be said of it."""
+    if row["cause"]:
+        put(f"  {errors.show(row['cause'])}")
+    if row["next_step"]:
+        put(f"  next: {errors.show(row['next_step'])}")
+    for text in row["warnings"]:
+        say(f"warning: {errors.show(row['name'])}: {errors.show(text)}")
 
 
 def show_review(result):
@@ -264,12 +269,7 @@ def show_gameday(result):
         put(f"{one['status']:<9}{errors.show(one['name'])}: {errors.show(backup)}")
         for fault in one["faults"]:
             put(f"  {fault['outcome']:<9}{fault['name']:<21}{fault['seconds']:>9.3f} s  {errors.show(fault['what'])}")
-        if one["cause"]:
-            put(f"  {errors.show(one['cause'])}")
-        if one["next_step"]:
-            put(f"  next: {errors.show(one['next_step'])}")
-        for text in one["warnings"]:
-            say(f"warning: {errors.show(one['name'])}: {errors.show(text)}")
+        _show_cause(one)
 
 
 def show_scheduler(result):

@@ -18,6 +18,7 @@ import json
 import os
 
 from ansible_collections.digitalme.backup.plugins.module_utils.engine import errors, files, lock
+from ansible_collections.digitalme.backup.plugins.plugin_utils import controlling
 
 from . import history, html, junit, markdown, signature
 from .calm import calm
@@ -31,16 +32,7 @@ _PATIENCE = 60
 
 def check(directory, key):
     """Make the directory if need be, and see that a report can be written there and signed. Raises BackupError."""
-    try:
-        files.make_directory(directory, mode=0o755)
-        probe = os.path.join(directory, f".probe.{os.getpid()}{files.PARTIAL}")
-        files.remove(probe)
-        files.write_new(probe, b"")
-        files.remove(probe)
-    except OSError as error:
-        translated = errors.from_os_error(error, directory)
-        translated.hint = "Name a directory that can be written; no host has been asked."
-        raise translated from error
+    controlling.require_writable(directory)
     if key:
         signature.load(key)
 

@@ -37,7 +37,7 @@ def drills(names, databases, order, *, config_path=None, caller=None, progress=N
     for given in calls(names, databases, config_path, caller):
         row = _one(given, wish, order.check, config_path=config_path, caller=caller, progress=progress)
         found.append(row)
-    return _concluded(answer(found, began, started), order)
+    return concluded(answer(found, began, started), BAD[order.fail_on], order.check, errors.DrillFailed)
 
 
 def answer(found, began, started):
@@ -115,14 +115,11 @@ def _drill(session, wish, row, check):
     exercise.exercise(session, wish, row)
 
 
-def _concluded(whole, order):
-    """The result; raises DrillFailed, with the same in its details, if a status is as bad as ``fail_on``."""
-    bad = [row for row in whole["databases"] if row["status"] in BAD[order.fail_on]]
-    if bad and not order.check:
+def concluded(whole, statuses, check, kind):
+    """The result; raises the ``kind`` of error, with the same in its details, if a row has one of the statuses."""
+    bad = [row for row in whole["databases"] if row["status"] in statuses]
+    if bad and not check:
         said = "; ".join(f"{row['name']}: {row['cause']}" for row in bad[:5])
-        raise errors.DrillFailed(
-            f"{len(bad)} of {len(whole['databases'])} databases did not pass ({said})",
-            exit_code=rows.exit_code(bad[0]),
-            **whole,
-        )
+        cause = f"{len(bad)} of {len(whole['databases'])} databases did not pass ({said})"
+        raise kind(cause, exit_code=rows.exit_code(bad[0]), **whole)
     return whole

@@ -37,7 +37,8 @@ def gamedays(names, databases, order, *, config_path=None, caller=None, progress
         _one(given, wish, order.check, config_path=config_path, caller=caller, progress=progress)
         for given in hosts.calls(names, databases, config_path, caller)
     ]
-    return _concluded(hosts.answer(found, began, started), order)
+    whole = hosts.answer(found, began, started)
+    return hosts.concluded(whole, BAD[order.fail_on], order.check, errors.GamedayFailed)
 
 
 def _check(order):
@@ -83,16 +84,3 @@ def _try(session, wish, row, check):
     exercise.exercise(session, wish, row)
     row["status"] = "passed"
     session.tell(status="passed")
-
-
-def _concluded(whole, order):
-    """The result; raises GamedayFailed, with the same in its details, if a status is as bad as ``fail_on``."""
-    bad = [row for row in whole["databases"] if row["status"] in BAD[order.fail_on]]
-    if bad and not order.check:
-        said = "; ".join(f"{row['name']}: {row['cause']}" for row in bad[:5])
-        raise errors.GamedayFailed(
-            f"{len(bad)} of {len(whole['databases'])} databases did not pass ({said})",
-            exit_code=rows.exit_code(bad[0]),
-            **whole,
-        )
-    return whole
