@@ -150,6 +150,8 @@ def test_paper_has_all_of_it_and_is_light(pages, visit, tmp_path, name):
     assert [title for title in titles if title not in flat] == []
     hosts = [_flat(host["host"])[:12] for host in SAMPLES[name]()["hosts"]]
     assert [host for host in hosts if host not in flat] == []
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)", "light words on white paper"
     picture = ["pdftoppm", "-r", "9", "-gray", "-f", "1", "-l", "3", str(path), str(tmp_path / "page")]
     subprocess.run(picture, check=True)
     for shot in sorted(tmp_path.glob("page*.pgm")):
@@ -175,4 +177,5 @@ def test_charts_are_seen(pages, visit):
     paints = page.evaluate(
         "['.color-0', '.color-1'].map(s => getComputedStyle(document.querySelector('.passing ' + s)).fill)"
     )
-    assert len(set(paints)) == 2 and "rgb(0, 0, 0)" not in paints
+    bad = page.evaluate("getComputedStyle(document.querySelector('.tiles .no')).color")
+    assert paints[1] == bad != paints[0] != "rgb(0, 0, 0)"

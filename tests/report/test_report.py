@@ -318,6 +318,32 @@ def test_chart_shows_those_nearest_to_their_objective():
     assert "h/db89<" in svg and "h/db10<" not in svg
 
 
+@pytest.mark.parametrize(
+    ("seconds", "bins"),
+    [
+        ([-5.0, 0.0, 0.0005, 0.001], 1),
+        ([1, 2, 2.0, 3], 3),
+        ([0.0012, 9 * 365 * 86400.0], charts.BINS),
+        ([40000.0, 50000.0, 43200.0], 2),
+        ([7.0] * 50, 1),
+    ],
+)
+def test_bins_hold_every_value_once_and_are_few(seconds, bins):
+    rows = [
+        samples.row(f"db{number}", rpo={"achieved_seconds": value, "objective_seconds": None, "met": None})
+        for number, value in enumerate(seconds * 20)
+    ]
+    (first, *_rest), counts = charts.bins([row["rpo"]["achieved_seconds"] for row in rows])
+    assert (first, len(counts), sum(counts)) == (float("-inf"), bins, len(rows))
+    assert counts[-1] > 0
+    assert charts.distribution(samples.report(samples.host("h", *rows)), "rpo")["svg"].count("<rect") > bins
+
+
+def test_bin_at_most_two_seconds_has_what_took_two_seconds():
+    edges, counts = charts.bins([0.9, 2, 2, 2.5, 3])
+    assert (edges[1:], counts) == ([1, 2, 3], [1, 2, 2])
+
+
 def test_charts_of_nothing_are_left_out():
     nothing = samples.report(samples.silent("a"))
     assert charts.objectives(nothing, "rto") is charts.distribution(nothing, "rto") is None

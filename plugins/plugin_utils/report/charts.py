@@ -73,8 +73,7 @@ def distribution(report, key):
     ]
     if len(found) <= WORST:
         return None
-    edges = _edges(min(found), max(found))
-    counts = [sum(low < seconds <= high for seconds in found) for low, high in itertools.pairwise(edges)]
+    edges, counts = bins(found)
     chart = _chart("Bar", height=260, x_title="at most", show_legend=False, y_title="databases")
     chart.x_labels = [words.span(high) for high in edges[1:]]
     chart.add("databases", counts)
@@ -88,6 +87,12 @@ _STEPS = (
     *(3600 * hours for hours in (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)),
     *(86400 * days for days in (1, 1.5, 2, 3, 5, 7, 14, 30, 60, 90, 180, 365)),
 )
+
+
+def bins(found):
+    """(bounds, counts) of the seconds that were found: how many are above a bound and at most the next."""
+    edges = _edges(min(found), max(found))
+    return edges, [sum(low < seconds <= high for seconds in found) for low, high in itertools.pairwise(edges)]
 
 
 def _edges(least, most):
