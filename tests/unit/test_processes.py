@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 
@@ -54,3 +56,46 @@ def test_command_leaves_arguments_out():
         assert "secret" not in processes.command(process.pid)
     finally:
         process.communicate()
+
+
+def test_child_of_our_own_answers_with_plain_data():
+    parent = os.getpid()
+    assert processes.apart(lambda: {"pid": os.getpid() != parent, "parent": os.getppid() == parent}) == (
+        {"pid": True, "parent": True},
+        None,
+    )
+
+
+def test_child_of_our_own_that_is_killed_is_told_by_its_signal():
+    assert processes.apart(lambda: os.kill(os.getpid(), signal.SIGKILL)) == (None, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, b"bytes"])
+def test_defect_in_a_child_of_our_own_is_raised_with_its_traceback(value):
+    with pytest.raises(RuntimeError, match="ZeroDivisionError") as caught:
+        processes.apart(lambda: 1 // 0)
+    assert "test_processes.py" in str(caught.value)
+    with pytest.raises(RuntimeError, match="not JSON serializable"):
+        processes.apart(lambda: value)
+
+
+def test_child_of_our_own_does_not_outlive_an_interrupt(tmp_path):
+    def hang():
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        while True:
+            # Again and again: one that comes before the parent waits would not end its waiting.
+            os.kill(os.getppid(), signal.SIGUSR1)
+            select.select([], [], [], 0.01)
+
+    def interrupt(*_arguments):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            processes.apart(hang)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

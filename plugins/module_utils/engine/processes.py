@@ -151,8 +151,8 @@ def apart(function):
     if pid == 0:
         os.close(reading)
         _answer(function, writing)
-    os.close(writing)
     try:
+        os.close(writing)
         with os.fdopen(reading, "rb") as said:
             raw = said.read()
         _pid, status = os.waitpid(pid, 0)
