@@ -80,11 +80,13 @@ def test_defect_in_a_child_of_our_own_is_raised_with_its_traceback(value):
 
 
 def test_child_of_our_own_does_not_outlive_an_interrupt(tmp_path):
+    parent = os.getpid()
+
     def hang():
         (tmp_path / "pid").write_text(str(os.getpid()))
-        while True:
-            # Again and again: one that comes before the parent waits would not end its waiting.
-            os.kill(os.getppid(), signal.SIGUSR1)
+        # Again and again: one that comes before the parent waits would not end its waiting.
+        while os.getppid() == parent:
+            os.kill(parent, signal.SIGUSR1)
             select.select([], [], [], 0.01)
 
     def interrupt(*_arguments):
