@@ -141,7 +141,7 @@ def test_fault_that_is_missed_fails_the_host_and_stands_in_every_form_of_the_rep
         assert "missed" in text and "foreign_manifest" in text.replace("\\", ""), name
 
 
-def test_faults_that_are_left_out_fail_nobody(fleet, gameday):
+def test_faults_that_are_left_out_fail_nobody(fleet, gameday, tmp_path):
     _protect(fleet, "good", "app")
     assert fleet.play("backup.yml")[0] == 0
     left_out = ["interrupted_restore", "full_disk"]
@@ -149,9 +149,12 @@ def test_faults_that_are_left_out_fail_nobody(fleet, gameday):
     assert status == 0, said
     (row,) = _rows(report).values()
     assert _outcomes(row) == {**FAULTS, **dict.fromkeys(left_out, "not_run")}
-    # What is no fault is refused before any host is asked.
-    status, said = fleet.play("gameday.yml", "-e", json.dumps({"digitalme_backup_gameday_skip": ["rain"]}))
-    assert status == 2 and "rain" in said
+    # What is no fault is refused before anything is begun.
+    options = json.dumps(
+        {"digitalme_backup_gameday_skip": ["rain"], "digitalme_backup_drill_dir": str(tmp_path / "no")}
+    )
+    status, said = fleet.play("gameday.yml", "-e", options)
+    assert status == 2 and "rain" in said and not (tmp_path / "no").exists()
     status, said, report = gameday("--check")
     assert status == 2
     assert {row["cause"] for row in _rows(report).values()} == {"check mode: only chosen"}
