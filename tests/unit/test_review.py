@@ -78,7 +78,7 @@ def test_host_in_order_has_one_finding_and_nothing_is_changed(host):
     assert row["log"]["rates"]["restore_test"]["runs"] == 1
     assert row["disk"]["points"] == 1 and row["disk"]["database_bytes_per_day"] is None
     assert row["retention"]["kept"] == 1 and row["retention"]["would_remove"] == []
-    assert list(row["performance"]) == ["backup", "restore_test"]
+    assert sorted(row["performance"]) == ["backup", "restore_test", "verification"]
     assert _tree(host.place, os.path.dirname(host.path)) == before
     with open(host.log, encoding="ascii") as source:
         line = json.loads(source.readlines()[-1])
@@ -150,8 +150,8 @@ def _record(days_ago, operation="backup", outcome="ok", seconds=1.0, **more):
     return {"time": time, "operation": operation, "outcome": outcome, "seconds": seconds, "name": "app", **more}
 
 
-def _reviewed(*records, days=7):
-    return log.reviewed(log.dated(records), NOW, days)
+def _reviewed(*records, days=7, pause=None):
+    return log.reviewed(log.dated(records), NOW, days, pause)
 
 
 def test_success_rate_is_compared_with_the_time_before():
@@ -182,6 +182,37 @@ def test_days_without_a_backup_count_from_the_first_one_on():
     assert [row["id"] for row in log.findings_of_log(review)] == ["backups_fail", "days_without_backup"]
 
 
+@pytest.mark.parametrize(
+    ("pause", "ages", "missed"),
+    [
+        (7 * 86400, (9, 2), 0),  # Sundays: no day between them is missed.
+        (7 * 86400, (16, 2), 13),
+        (7 * 86400, (8.2,), 7),  # Since a Sunday that was left out.
+        (86400, (3.5, 2.49, 1.5, 0.5), 0),  # Once after midnight, because it waited for its turn.
+        (3600, (2.6, 2.4, 0.4), 1),
+        (None, (3.5, 0.5), 2),
+    ],
+)
+def test_pause_that_the_schedule_provides_for_is_no_day_without_a_backup(pause, ages, missed):
+    review = _reviewed(*(_record(age) for age in ages), days=30, pause=pause)
+    assert len(review["days_without_backup"]) == missed
+
+
+def test_pause_of_the_schedule_is_that_of_the_configuration(host, monkeypatch):
+    later = clock.after(clock.now(), 5 * 86400)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert "days_without_backup" in host.ids(look_at=["log"])
+    host.configure(schedule="0 2 * * 0")
+    assert "days_without_backup" not in host.ids(look_at=["log"])
+
+
+def test_lines_from_the_future_say_that_the_clock_is_wrong():
+    review = _reviewed(_record(1), _record(-0.001), _record(-2))
+    assert review["future"] == 1
+    assert [(row["id"], row["severity"]) for row in log.findings_of_log(review)] == [("clock_wrong", "high")]
+    assert log.findings_of_log(_reviewed(_record(1), _record(0))) == []
+
+
 def test_failed_restore_tests_are_of_high_severity():
     found = log.findings_of_log(
         _reviewed(_record(1), _record(1, "drill", "backup_invalid"), _record(0.5, "restore_test"))
@@ -203,6 +234,19 @@ def test_performance_by_month_and_what_became_slower():
         ("2026-11", 4, 4.5),
     ]
     assert [row["id"] for row in log.findings_of_performance(months)] == ["backup_slower"]
+
+
+def test_verifications_are_measured_by_their_manifests(put_backup, scan):
+    for day, status, seconds in ((1, "ok", 2.0), (2, "ok", 3.0), (3, "failed", 900.0), (4, "ok", "long")):
+        told = {"status": status, "checked_at": f"2026-11-{day:02d}T02:00:00Z", "duration_seconds": seconds}
+        put_backup(f"202611{day:02d}_020000", verification=told)
+    months = log.performance([], log.verifications(scan().values()))
+    assert months == {"verification": [{"month": "2026-11", "runs": 2, "median_seconds": 2.5, "worst_seconds": 3.0}]}
+
+
+def test_performance_is_of_a_year():
+    months = log.performance(log.dated([_record(31 * number) for number in range(20)]))
+    assert len(months["backup"]) == 12 and months["backup"][-1]["month"] == "2026-11"
 
 
 @pytest.mark.parametrize(("before", "now", "runs"), [(2.0, 2.9, 5), (0.1, 0.9, 5), (2.0, 9.0, 2)])

@@ -120,7 +120,7 @@ def _looked_at(session, order, row):
     records = log.dated(_records(session))
     found = []
     if "log" in order.parts:
-        row["log"] = log.reviewed(records, now, order.since_days)
+        row["log"] = log.reviewed(records, now, order.since_days, _pause(settings, now))
         found += log.findings_of_log(row["log"])
     if "disk" in order.parts:
         row["disk"] = _disk(session, entries)
@@ -128,7 +128,7 @@ def _looked_at(session, order, row):
     if "retention" in order.parts:
         row["retention"] = keeping.reviewed(session, entries, now)
         found += keeping.findings(row["retention"])
-    months = log.performance(records)
+    months = log.performance(records, log.verifications(entries))
     if "performance" in order.parts:
         row["performance"] = months
         found += log.findings_of_performance(months)
