@@ -188,8 +188,9 @@ def test_days_without_a_backup_count_from_the_first_one_on():
         (7 * 86400, (9, 2), 0),  # Sundays: no day between them is missed.
         (7 * 86400, (16, 2), 13),
         (7 * 86400, (8.2,), 7),  # Since a Sunday that was left out.
-        (86400, (3.5, 2.49, 1.5, 0.5), 0),  # Once after midnight, because it waited for its turn.
-        (3600, (2.6, 2.4, 0.4), 1),
+        (86400, (3.507, 2.493, 1.5, 0.5), 0),  # Once after midnight, because it waited for its turn.
+        (None, (3.507, 2.493, 1.5, 0.5), 0),
+        (3600, (3.507, 2.493, 1.5, 0.5), 1),  # Of every hour of that day none is there.
         (None, (3.5, 0.5), 2),
     ],
 )

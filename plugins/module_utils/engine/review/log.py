@@ -101,7 +101,7 @@ def _empty_days(rows, now, days, pause):
         for moment, row in rows
         if row.get("operation") == "backup" and row.get("outcome") == "ok" and moment <= now
     ]
-    allowed = max(pause or 0, _DAY) + health.SCHEDULE_GRACE_SECONDS
+    allowed = (pause or _DAY) + health.SCHEDULE_GRACE_SECONDS
     late = [
         (clock.iso(before)[:10], clock.iso(after)[:10])
         for before, after in zip(made, [*made[1:], now])
