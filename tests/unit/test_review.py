@@ -348,6 +348,57 @@ def test_engine_that_everybody_can_write_is_found(host, tmp_path, monkeypatch):
     monkeypatch.setattr(access, "_USUAL", (str(tmp_path / "engine"), "/nowhere"))
     (row,) = host.review(look_at=["access"])["findings"]
     assert (row["id"], row["severity"]) == ("engine_writable", "high") and "engine.py" in row["finding"]
+    (home / "engine.py").chmod(0o644)
+    assert host.review(look_at=["access"])["findings"] == []
+    os.chown(home, 4711, -1)
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert str(home) in row["finding"] and "1 files" in row["finding"]
+
+
+def test_directory_above_the_backups_that_is_open_is_found(host):
+    above = os.path.dirname(host.place)
+    os.chmod(above, 0o777)
+    (row,) = [row for row in host.review(look_at=["access"])["databases"][0]["findings"] if "place" in row["why"]]
+    assert (row["id"], row["severity"]) == ("backup_dir_open", "high") and above in row["finding"]
+    os.chmod(above, 0o1777)
+    assert "backup_dir_open" not in host.ids(look_at=["access"])
+
+
+def test_state_that_others_can_reach_is_found(make_target, database):
+    target = make_target(database)
+    os.mkdir(target.state_dir, 0o700)
+    assert "state_dir_open" not in {row["id"] for row in access.of_name(target)}
+    os.chmod(target.state_dir, 0o777)
+    assert "state_dir_open" in {row["id"] for row in access.of_name(target)}
+
+
+def test_files_of_strangers_are_found(host):
+    file = next(name for name in os.listdir(host.place) if name.endswith(".db"))
+    os.chown(os.path.join(host.place, file), 4711, -1)
+    (row,) = [
+        row for row in host.review(look_at=["access"])["databases"][0]["findings"] if row["id"] == "foreign_owner"
+    ]
+    assert f"{file} (uid 4711)" in row["finding"] and row["finding"].startswith("1 files")
+    os.chown(host.path, 4711, -1)
+    assert "foreign_owner" not in host.ids(look_at=["access"])
+    os.chown(host.configuration, 4711, -1)
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert row["id"] == "config_writable" and "the user 4711" in row["finding"]
+
+
+def test_link_to_the_configuration_is_judged_by_what_it_leads_to(host, tmp_path):
+    place = tmp_path / "versioned"
+    place.mkdir()
+    os.replace(host.configuration, place / "config.json")
+    os.symlink(place / "config.json", host.configuration)
+    secrets = os.path.join(os.path.dirname(host.configuration), "notifications.json")
+    (place / "notifications.json").write_text("[]")
+    (place / "notifications.json").chmod(0o600)
+    os.symlink(place / "notifications.json", secrets)
+    assert host.review(look_at=["access"])["findings"] == []
+    place.chmod(0o777)
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert (row["id"], str(place) in row["finding"]) == ("config_writable", True)
 
 
 def test_rights_as_the_roles_set_them_are_no_finding(host):
