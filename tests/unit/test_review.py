@@ -445,6 +445,19 @@ def _advice(pause=86400.0, **changes):
         ({"health__max_age": 3600}, ["health_limit_too_short"]),
         ({"retention__keep_days": 2}, ["kept_too_short"]),
         ({"retention__keep_days": 2, "retention__keep_weekly": 4}, []),
+        ({"retention__keep_days": 2, "retention__keep_weekly": -1}, []),
+        ({"retention__keep_days": 2, "retention__keep_last": 8}, []),
+        ({"retention__keep_days": 2, "retention__keep_last": 4}, ["kept_too_short"]),
+        # Thirty files, one each hour: a day and a quarter.
+        ({"pause": 3600.0}, ["kept_too_short"]),
+        ({"pause": 3600.0, "retention__max_files": 0}, []),
+        ({"pause": 3600.0, "retention__keep_daily": 14}, []),
+        ({"pause": 3600.0, "retention__keep_hourly": 100}, ["kept_too_short"]),
+        ({"health__max_verified_age": 3600}, ["health_limit_too_short"]),
+        ({"health__min_backups": 31}, ["health_limit_too_high"]),
+        ({"health__min_backups": 31, "retention__keep_monthly": 1}, []),
+        ({"health__min_backups": 31, "retention__max_files": 0}, []),
+        ({"health__min_backups": 9, "retention__keep_days": 0, "retention__keep_last": 8}, ["health_limit_too_high"]),
     ],
 )
 def test_settings_that_promise_too_little(changes, found):
