@@ -85,6 +85,14 @@ def test_host_in_order_has_one_finding_and_nothing_is_changed(host):
     assert (line["operation"], line["name"], line["status"]) == ("review", "all", "attention")
 
 
+def test_check_mode_leaves_no_line_in_the_audit_log(host):
+    with open(host.log, "rb") as source:
+        before = source.read()
+    assert host.review(check=True)["status"] == "attention"
+    with open(host.log, "rb") as source:
+        assert source.read() == before
+
+
 def test_only_what_is_asked_for_is_looked_at(host):
     (row,) = host.review(look_at=["retention"])["databases"]
     assert "retention" in row and not {"log", "disk", "performance"} & set(row)
