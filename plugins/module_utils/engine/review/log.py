@@ -65,16 +65,17 @@ def _counted(rows):
 
 
 def _rate(rows, now, days, kinds):
-    """{runs, ok, percent, percent_before}: of the last days, and of as many days before."""
+    """{runs, ok, percent} of the last days, and with ``_before`` at their ends of as many days before."""
     found: dict = {}
-    for key, (nearest, farthest) in {"percent": (0, days), "percent_before": (days, 2 * days)}.items():
+    for end, nearest in (("", 0), ("_before", days)):
         outcomes = [
-            row.get("outcome") for _at, row in _within(rows, now, nearest, farthest) if row.get("operation") in kinds
+            row.get("outcome")
+            for _at, row in _within(rows, now, nearest, nearest + days)
+            if row.get("operation") in kinds
         ]
         good = outcomes.count("ok")
-        if key == "percent":
-            found.update(runs=len(outcomes), ok=good)
-        found[key] = round(100 * good / len(outcomes), 1) if outcomes else None
+        percent = round(100 * good / len(outcomes), 1) if outcomes else None
+        found.update({f"runs{end}": len(outcomes), f"ok{end}": good, f"percent{end}": percent})
     return found
 
 
