@@ -20,7 +20,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - It is the same in check mode.
+      - It is the same in check mode, but leaves no line in the audit log.
   diff_mode:
     support: none
     details:
@@ -118,7 +118,7 @@ def main():
         "parts": {"type": "path"},
         "config_path": {"type": "path"},
     }
-    adapter.run(spec, "review", checks=False, without=("parts",))
+    adapter.run(spec, "review", without=("parts",))
 
 
 if __name__ == "__main__":

@@ -74,15 +74,24 @@ def test_host_in_order_has_one_finding_and_nothing_is_changed(host):
     assert [each["id"] for each in row["findings"]] == ["same_filesystem"]
     assert (result["status"], row["status"], result["findings"]) == ("attention", "attention", [])
     assert result["audit"] == {"path": host.log, "lines": 2, "intact": True, "torn": 0}
-    assert row["log"]["rates"]["backup"] == {"runs": 1, "ok": 1, "percent": 100.0, "percent_before": None}
+    rate = row["log"]["rates"]["backup"]
+    assert rate == {"runs": 1, "ok": 1, "percent": 100.0, "runs_before": 0, "ok_before": 0, "percent_before": None}
     assert row["log"]["rates"]["restore_test"]["runs"] == 1
     assert row["disk"]["points"] == 1 and row["disk"]["database_bytes_per_day"] is None
     assert row["retention"]["kept"] == 1 and row["retention"]["would_remove"] == []
-    assert list(row["performance"]) == ["backup", "restore_test"]
+    assert sorted(row["performance"]) == ["backup", "restore_test", "verification"]
     assert _tree(host.place, os.path.dirname(host.path)) == before
     with open(host.log, encoding="ascii") as source:
         line = json.loads(source.readlines()[-1])
     assert (line["operation"], line["name"], line["status"]) == ("review", "all", "attention")
+
+
+def test_check_mode_leaves_no_line_in_the_audit_log(host):
+    with open(host.log, "rb") as source:
+        before = source.read()
+    assert host.review(check=True)["status"] == "attention"
+    with open(host.log, "rb") as source:
+        assert source.read() == before
 
 
 def test_only_what_is_asked_for_is_looked_at(host):
@@ -150,15 +159,16 @@ def _record(days_ago, operation="backup", outcome="ok", seconds=1.0, **more):
     return {"time": time, "operation": operation, "outcome": outcome, "seconds": seconds, "name": "app", **more}
 
 
-def _reviewed(*records, days=7):
-    return log.reviewed(log.dated(records), NOW, days)
+def _reviewed(*records, days=7, pause=None):
+    return log.reviewed(log.dated(records), NOW, days, pause)
 
 
 def test_success_rate_is_compared_with_the_time_before():
     good = [_record(day + 0.5) for day in range(14)]
     bad = [_record(0.4, outcome="no_space"), _record(8.4, outcome="no_space"), _record(9.4, outcome="no_space")]
     rate = _reviewed(*good, *bad)["rates"]["backup"]
-    assert rate == {"runs": 8, "ok": 7, "percent": 87.5, "percent_before": 77.8}
+    assert (rate["runs"], rate["ok"], rate["percent"]) == (8, 7, 87.5)
+    assert (rate["runs_before"], rate["ok_before"], rate["percent_before"]) == (9, 7, 77.8)
 
 
 def test_failures_tell_who_and_why_and_are_capped():
@@ -182,6 +192,38 @@ def test_days_without_a_backup_count_from_the_first_one_on():
     assert [row["id"] for row in log.findings_of_log(review)] == ["backups_fail", "days_without_backup"]
 
 
+@pytest.mark.parametrize(
+    ("pause", "ages", "missed"),
+    [
+        (7 * 86400, (9, 2), 0),  # Sundays: no day between them is missed.
+        (7 * 86400, (16, 2), 13),
+        (7 * 86400, (8.2,), 7),  # Since a Sunday that was left out.
+        (86400, (3.507, 2.493, 1.5, 0.5), 0),  # Once after midnight, because it waited for its turn.
+        (None, (3.507, 2.493, 1.5, 0.5), 0),
+        (3600, (3.507, 2.493, 1.5, 0.5), 1),  # Of every hour of that day none is there.
+        (None, (3.5, 0.5), 2),
+    ],
+)
+def test_pause_that_the_schedule_provides_for_is_no_day_without_a_backup(pause, ages, missed):
+    review = _reviewed(*(_record(age) for age in ages), days=30, pause=pause)
+    assert len(review["days_without_backup"]) == missed
+
+
+def test_pause_of_the_schedule_is_that_of_the_configuration(host, monkeypatch):
+    later = clock.after(clock.now(), 5 * 86400)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert "days_without_backup" in host.ids(look_at=["log"])
+    host.configure(schedule="0 2 * * 0")
+    assert "days_without_backup" not in host.ids(look_at=["log"])
+
+
+def test_lines_from_the_future_say_that_the_clock_is_wrong():
+    review = _reviewed(_record(1), _record(-0.001), _record(-2))
+    assert review["future"] == 1
+    assert [(row["id"], row["severity"]) for row in log.findings_of_log(review)] == [("clock_wrong", "high")]
+    assert log.findings_of_log(_reviewed(_record(1), _record(0))) == []
+
+
 def test_failed_restore_tests_are_of_high_severity():
     found = log.findings_of_log(
         _reviewed(_record(1), _record(1, "drill", "backup_invalid"), _record(0.5, "restore_test"))
@@ -203,6 +245,19 @@ def test_performance_by_month_and_what_became_slower():
         ("2026-11", 4, 4.5),
     ]
     assert [row["id"] for row in log.findings_of_performance(months)] == ["backup_slower"]
+
+
+def test_verifications_are_measured_by_their_manifests(put_backup, scan):
+    for day, status, seconds in ((1, "ok", 2.0), (2, "ok", 3.0), (3, "failed", 900.0), (4, "ok", "long")):
+        told = {"status": status, "checked_at": f"2026-11-{day:02d}T02:00:00Z", "duration_seconds": seconds}
+        put_backup(f"202611{day:02d}_020000", verification=told)
+    months = log.performance([], log.verifications(scan().values()))
+    assert months == {"verification": [{"month": "2026-11", "runs": 2, "median_seconds": 2.5, "worst_seconds": 3.0}]}
+
+
+def test_performance_is_of_a_year():
+    months = log.performance(log.dated([_record(31 * number) for number in range(20)]))
+    assert len(months["backup"]) == 12 and months["backup"][-1]["month"] == "2026-11"
 
 
 @pytest.mark.parametrize(("before", "now", "runs"), [(2.0, 2.9, 5), (0.1, 0.9, 5), (2.0, 9.0, 2)])
@@ -303,6 +358,57 @@ def test_engine_that_everybody_can_write_is_found(host, tmp_path, monkeypatch):
     monkeypatch.setattr(access, "_USUAL", (str(tmp_path / "engine"), "/nowhere"))
     (row,) = host.review(look_at=["access"])["findings"]
     assert (row["id"], row["severity"]) == ("engine_writable", "high") and "engine.py" in row["finding"]
+    (home / "engine.py").chmod(0o644)
+    assert host.review(look_at=["access"])["findings"] == []
+    os.chown(home, 4711, -1)
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert str(home) in row["finding"] and "1 files" in row["finding"]
+
+
+def test_directory_above_the_backups_that_is_open_is_found(host):
+    above = os.path.dirname(host.place)
+    os.chmod(above, 0o777)
+    (row,) = [row for row in host.review(look_at=["access"])["databases"][0]["findings"] if "place" in row["why"]]
+    assert (row["id"], row["severity"]) == ("backup_dir_open", "high") and above in row["finding"]
+    os.chmod(above, 0o1777)
+    assert "backup_dir_open" not in host.ids(look_at=["access"])
+
+
+def test_state_that_others_can_reach_is_found(make_target, database):
+    target = make_target(database)
+    os.mkdir(target.state_dir, 0o700)
+    assert "state_dir_open" not in {row["id"] for row in access.of_name(target)}
+    os.chmod(target.state_dir, 0o777)
+    assert "state_dir_open" in {row["id"] for row in access.of_name(target)}
+
+
+def test_files_of_strangers_are_found(host):
+    file = next(name for name in os.listdir(host.place) if name.endswith(".db"))
+    os.chown(os.path.join(host.place, file), 4711, -1)
+    (row,) = [
+        row for row in host.review(look_at=["access"])["databases"][0]["findings"] if row["id"] == "foreign_owner"
+    ]
+    assert f"{file} (uid 4711)" in row["finding"] and row["finding"].startswith("1 files")
+    os.chown(host.path, 4711, -1)
+    assert "foreign_owner" not in host.ids(look_at=["access"])
+    os.chown(host.configuration, 4711, -1)
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert row["id"] == "config_writable" and "the user 4711" in row["finding"]
+
+
+def test_link_to_the_configuration_is_judged_by_what_it_leads_to(host, tmp_path):
+    place = tmp_path / "versioned"
+    place.mkdir()
+    os.replace(host.configuration, place / "config.json")
+    os.symlink(place / "config.json", host.configuration)
+    secrets = os.path.join(os.path.dirname(host.configuration), "notifications.json")
+    (place / "notifications.json").write_text("[]")
+    (place / "notifications.json").chmod(0o600)
+    os.symlink(place / "notifications.json", secrets)
+    assert host.review(look_at=["access"])["findings"] == []
+    place.chmod(0o777)
+    (row,) = host.review(look_at=["access"])["findings"]
+    assert (row["id"], str(place) in row["finding"]) == ("config_writable", True)
 
 
 def test_rights_as_the_roles_set_them_are_no_finding(host):
@@ -349,6 +455,19 @@ def _advice(pause=86400.0, **changes):
         ({"health__max_age": 3600}, ["health_limit_too_short"]),
         ({"retention__keep_days": 2}, ["kept_too_short"]),
         ({"retention__keep_days": 2, "retention__keep_weekly": 4}, []),
+        ({"retention__keep_days": 2, "retention__keep_weekly": -1}, []),
+        ({"retention__keep_days": 2, "retention__keep_last": 8}, []),
+        ({"retention__keep_days": 2, "retention__keep_last": 4}, ["kept_too_short"]),
+        # Thirty files, one each hour: a day and a quarter.
+        ({"pause": 3600.0}, ["kept_too_short"]),
+        ({"pause": 3600.0, "retention__max_files": 0}, []),
+        ({"pause": 3600.0, "retention__keep_daily": 14}, []),
+        ({"pause": 3600.0, "retention__keep_hourly": 100}, ["kept_too_short"]),
+        ({"health__max_verified_age": 3600}, ["health_limit_too_short"]),
+        ({"health__min_backups": 31}, ["health_limit_too_high"]),
+        ({"health__min_backups": 31, "retention__keep_monthly": 1}, []),
+        ({"health__min_backups": 31, "retention__max_files": 0}, []),
+        ({"health__min_backups": 9, "retention__keep_days": 0, "retention__keep_last": 8}, ["health_limit_too_high"]),
     ],
 )
 def test_settings_that_promise_too_little(changes, found):

@@ -97,6 +97,7 @@ def _review(commands):
         default="never",
         help="the status that makes the command fail (default: never)",
     )
+    command.add_argument("--check", action="store_true", help="leave no line in the audit log either")
 
 
 def _gameday(commands):

@@ -75,7 +75,7 @@ def _host(part):
         "cause": part["cause"],
         "next_step": part["next_step"],
         "seconds": result.get("seconds"),
-        "clock_skew_seconds": _skew(part, result),
+        "clock_skew_seconds": skew(part, result),
         "tool": result.get("tool"),
         "peak_memory_bytes": result.get("peak_memory_bytes"),
         "databases": result.get("databases") or [],
@@ -92,7 +92,7 @@ def _host(part):
     return host
 
 
-def _skew(part, result):
+def skew(part, result):
     """By how much the host's clock is ahead of the controller's, at most; None where that is not known."""
     try:
         asked, theirs, answered = (

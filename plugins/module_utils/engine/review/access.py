@@ -41,12 +41,11 @@ def _engine():
     loose = sorted({path for top in (own, *_USUAL) for path in _below(top) if _is_anybodys(path)})
     if not loose:
         return []
-    shown = ", ".join(errors.show(path) for path in loose[:_TOLD])
     return [
         finding(
             "engine_writable",
             "high",
-            f"everybody can write {len(loose)} files of the engine: {shown}",
+            f"others than root can write {len(loose)} files of the engine: {_shown(loose)}",
             "Whoever changes them has what root runs every night.",
             "Find out who has changed what, then run install.yml again.",
         )
@@ -61,7 +60,14 @@ def _below(top):
 
 def _is_anybodys(path):
     facts = _facts(path)
-    return facts is not None and not stat.S_ISLNK(facts.st_mode) and bool(facts.st_mode & _WRITABLE_BY_OTHERS)
+    if facts is None or stat.S_ISLNK(facts.st_mode):
+        return False
+    return bool(facts.st_mode & _WRITABLE_BY_OTHERS) or facts.st_uid not in _privileged()
+
+
+def _privileged():
+    """Who may own what the reviewing user runs: root, and this user."""
+    return {0, os.geteuid()}
 
 
 def of_name(target):
@@ -71,23 +77,76 @@ def of_name(target):
     found = _no_others(
         target.backup_dir, "backup_dir", "who can write there can replace backups, who can read has the data"
     )
-    loose = []
-    for directory in (target.backup_dir, target.state_dir):
-        loose += [
-            os.path.join(directory, name) for name in sorted(catalog.listing(directory)) if _is_loose(directory, name)
-        ]
+    found += _no_others(target.state_dir, "state_dir", "the locks and the journals of restores lie there")
+    found += _parents(target.backup_dir)
+    listed = [
+        (directory, name)
+        for directory in sorted({target.backup_dir, target.state_dir})
+        for name in sorted(catalog.listing(directory))
+    ]
+    loose = [os.path.join(directory, name) for directory, name in listed if _is_loose(directory, name)]
     if loose:
-        shown = ", ".join(errors.show(path) for path in loose[:_TOLD])
         found.append(
             finding(
                 "backups_open",
                 "high",
-                f"{len(loose)} files are links, or others can read or write them: {shown}",
+                f"{len(loose)} files are links, or others can read or write them: {_shown(loose)}",
                 "A backup has all the data of the database, and a changed one is refused when it is needed.",
                 "chmod 600 the files, and see who had access; replace a link by the file itself.",
             )
         )
-    return found + _same_disk(target)
+    return found + _foreign(target, listed) + _same_disk(target)
+
+
+def _shown(paths):
+    return ", ".join(errors.show(path) for path in paths[:_TOLD])
+
+
+def _parents(path):
+    """Who can write a directory above can put another one in the place of the backups."""
+    above, open_ones = os.path.dirname(path), []
+    while above != os.path.dirname(above):
+        facts = _facts(above)
+        if facts is not None and facts.st_mode & _WRITABLE_BY_OTHERS and not facts.st_mode & stat.S_ISVTX:
+            open_ones.append(above)
+        above = os.path.dirname(above)
+    if not open_ones:
+        return []
+    return [
+        finding(
+            "backup_dir_open",
+            "high",
+            f"everybody can write {_shown(open_ones)}, where the backup directory lies",
+            "Whoever can write there can put another directory in its place.",
+            f"chmod o-w {errors.show(open_ones[0])}",
+        )
+    ]
+
+
+def _foreign(target, listed):
+    """What belongs to somebody who is neither root nor the owner of the database or of the backup directory."""
+    owners = _privileged()
+    for place in (target.database, target.database and os.path.dirname(target.database)):
+        facts = place and _facts(place)
+        owners |= {facts.st_uid} if facts else set()
+    paths = [target.backup_dir, *(os.path.join(directory, name) for directory, name in listed)]
+    strange = []
+    for path in paths:
+        facts = _facts(path)
+        if facts is not None and facts.st_uid not in owners:
+            strange.append(f"{errors.show(path)} (uid {facts.st_uid})")
+    if not strange:
+        return []
+    return [
+        finding(
+            "foreign_owner",
+            "high",
+            f"{len(strange)} files belong to somebody else than root or the database's owner: "
+            + ", ".join(strange[:_TOLD]),
+            "Their owner can read and change them whatever their mode is.",
+            "Find out how they came there; chown them to the owner of the database.",
+        )
+    ]
 
 
 def _is_loose(directory, name):
@@ -105,27 +164,30 @@ def _facts(path):
 
 
 def _trusted(path, identity, why):
-    """Nobody but root and its owner may change it, nor the directory that it lies in."""
+    """Nobody but root may change it, nor the directory that it lies in; nor, of a link, what it leads to."""
+    real = os.path.realpath(path)
     found = []
-    for place in (path, os.path.dirname(path)):
+    for place in dict.fromkeys((path, os.path.dirname(path), real, os.path.dirname(real))):
         facts = _facts(place)
-        if facts is None:
+        if facts is None or stat.S_ISLNK(facts.st_mode):
             continue
-        if facts.st_mode & _WRITABLE_BY_OTHERS and not facts.st_mode & stat.S_ISVTX:
+        loose = facts.st_mode & _WRITABLE_BY_OTHERS and not facts.st_mode & stat.S_ISVTX
+        if loose or facts.st_uid not in _privileged():
+            who = "everybody" if loose else f"the user {facts.st_uid}"
             found.append(
                 finding(
                     f"{identity}_writable",
                     "high",
-                    f"everybody can write {errors.show(place)} (mode {stat.S_IMODE(facts.st_mode):04o})",
+                    f"{who} can write {errors.show(place)} (mode {stat.S_IMODE(facts.st_mode):04o})",
                     f"Whoever changes it has what root runs: {why}.",
-                    f"chmod o-w {errors.show(place)}, and look at what has changed.",
+                    f"chown root, chmod o-w {errors.show(place)}, and look at what has changed.",
                 )
             )
     return found
 
 
 def _secret(path):
-    facts = _facts(path)
+    facts = _facts(os.path.realpath(path))
     if facts is None or not facts.st_mode & _OF_OTHERS:
         return []
     return [

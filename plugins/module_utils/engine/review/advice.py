@@ -84,33 +84,82 @@ def _depth(settings, pause):
                 "Give one of a table that is never empty: {sql: SELECT count(*) > 0 FROM orders}.",
             )
         )
-    limit = settings["health"]["max_age"]
-    if pause is not None and limit and limit < pause:
-        found.append(
-            finding(
-                "health_limit_too_short",
-                "medium",
-                f"health calls a backup too old after {limit / 3600:.1f} h, the next comes after {pause / 3600:.1f} h",
-                "The alert fires between two backups that are on time, and is ignored when it matters.",
-                "Raise health.max_age above the pause, or schedule more often.",
+    return [*found, *_limits(settings, pause), *_kept(settings["retention"], pause)]
+
+
+def _limits(settings, pause):
+    """Limits of the health check that a database in order can never keep."""
+    limits, found = settings["health"], []
+    for key, what in (("max_age", "a backup"), ("max_verified_age", "a verified backup")):
+        limit = limits[key]
+        if pause is not None and limit and limit < pause:
+            found.append(
+                finding(
+                    "health_limit_too_short",
+                    "medium",
+                    f"health calls {what} too old after {limit / 3600:.1f} h, the next comes in {pause / 3600:.1f} h",
+                    "The alert fires between two backups that are on time, and is ignored when it matters.",
+                    f"Raise health.{key} above the pause, or schedule more often.",
+                )
             )
-        )
-    kept = settings["retention"]
-    longest = max(kept["keep_days"], *(kept[key] * days for key, days in _KEPT_DAYS.items()))
-    if longest < 7:
+    most = _most(settings["retention"])
+    if limits["min_backups"] > most:
         found.append(
             finding(
-                "kept_too_short",
+                "health_limit_too_high",
                 "medium",
-                f"no backup is kept for longer than {longest:g} days",
-                "Damage that is noticed after a week cannot be undone.",
-                "Raise retention.keep_days, or keep some of each week (retention.keep_weekly).",
+                f"health wants {limits['min_backups']:g} backups, retention keeps {most:g} at most",
+                "Every run of retention brings the alert back.",
+                "Lower health.min_backups, or raise retention.max_files.",
             )
         )
     return found
 
 
-_KEPT_DAYS = {"keep_daily": 1, "keep_weekly": 7, "keep_monthly": 30, "keep_yearly": 365}
+def _most(kept):
+    """The number of backups that can be there after retention."""
+    if kept["keep_days"] and not kept["max_files"]:
+        return _NO_END
+    counts = [_count(kept[key]) for key in _BUCKET_DAYS] + [kept["max_files"] if kept["keep_days"] else 0]
+    return max(sum(counts), kept["min_keep"])
+
+
+def _count(value):
+    return _NO_END if value < 0 else value
+
+
+def _kept(kept, pause):
+    """How far back what is kept reaches: to be of use a week later, as the monthly full restore wants it."""
+    by_number = kept["max_files"] * pause / _DAY if kept["max_files"] and pause else _NO_END
+    spans = [min(kept["keep_days"], by_number)]
+    for key, days in _BUCKET_DAYS.items():
+        # Several backups of one hour or day are one for these rules; of a rarer schedule each reaches as far as it can.
+        spans.append(_count(kept[key]) * max(days, (pause or 0) / _DAY))
+    longest = max(spans)
+    if longest >= _WEEK_DAYS:
+        return []
+    why = f" (max_files {kept['max_files']:g} at this schedule)" if by_number < kept["keep_days"] else ""
+    return [
+        finding(
+            "kept_too_short",
+            "medium",
+            f"no backup is kept for longer than {longest:.3g} days{why}",
+            "Damage that is noticed after a week cannot be undone, and the monthly restore has nothing to take.",
+            "Raise retention.keep_days and max_files, or keep some of each week (retention.keep_weekly: 4).",
+        )
+    ]
+
+
+_WEEK_DAYS = 7
+_NO_END = float("inf")
+_BUCKET_DAYS = {
+    "keep_last": 0,
+    "keep_hourly": 1 / 24,
+    "keep_daily": 1,
+    "keep_weekly": 7,
+    "keep_monthly": 30,
+    "keep_yearly": 365,
+}
 
 
 def of_history(tested_at, now, database_bytes, rto_objective, restore_seconds):

@@ -15,11 +15,14 @@ BAD = {"never": (), "action": ("action", "failed"), "attention": ("attention", "
 
 
 class Order(NamedTuple):
-    """What is looked at (`PARTS`), over how many days, and what makes the review fail."""
+    """What is looked at (`PARTS`), over how many days, what makes the review fail; and check mode, which leaves no line
+    in the audit log.
+    """
 
     parts: tuple
     since_days: float
     fail_on: str
+    check: bool
 
 
 def reviews(names, order, *, config_path=None, caller=None):
@@ -32,7 +35,7 @@ def reviews(names, order, *, config_path=None, caller=None):
     began, started = clock.now(), clock.monotonic()
     configuration = host.loaded(config_path, caller)
     whole = {"config_path": config_path, "name": host.ALL, "need_database": False}
-    with room.operation("review", whole, caller=caller) as session:
+    with room.operation("review", whole, caller=caller, silent=order.check) as session:
         chain = _chain(configuration.audit_log)
         general = access.of_host(configuration) if "access" in order.parts else []
         general += chain.pop("findings")
@@ -120,7 +123,7 @@ def _looked_at(session, order, row):
     records = log.dated(_records(session))
     found = []
     if "log" in order.parts:
-        row["log"] = log.reviewed(records, now, order.since_days)
+        row["log"] = log.reviewed(records, now, order.since_days, _pause(settings, now))
         found += log.findings_of_log(row["log"])
     if "disk" in order.parts:
         row["disk"] = _disk(session, entries)
@@ -128,7 +131,7 @@ def _looked_at(session, order, row):
     if "retention" in order.parts:
         row["retention"] = keeping.reviewed(session, entries, now)
         found += keeping.findings(row["retention"])
-    months = log.performance(records)
+    months = log.performance(records, log.verifications(entries))
     if "performance" in order.parts:
         row["performance"] = months
         found += log.findings_of_performance(months)

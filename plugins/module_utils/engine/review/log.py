@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .. import clock, errors
+from .. import clock, errors, health, retention
 from .finding import finding
 
 TESTS = ("restore_test", "drill")
@@ -15,6 +15,7 @@ _SLOWER = 1.5
 _FEWEST = 3
 # A difference of less than that is noise, however large its share.
 _LEAST_SECONDS = 1.0
+_MONTHS = 12
 
 
 def dated(records):
@@ -28,8 +29,11 @@ def dated(records):
     return sorted(found, key=lambda pair: pair[0])
 
 
-def reviewed(rows, now, days):
-    """{since_days, operations, rates, failures, restores, days_without_backup}; ``rows`` are what `dated` returns."""
+def reviewed(rows, now, days, pause=None):
+    """{since_days, operations, rates, failures, restores, days_without_backup, future}.
+
+    ``rows`` are what `dated` returns, ``pause`` the longest seconds between two scheduled backups (None: a day).
+    """
     recent = _within(rows, now, 0, days)
     return {
         "since_days": days,
@@ -37,7 +41,8 @@ def reviewed(rows, now, days):
         "rates": {kind: _rate(rows, now, days, kinds) for kind, kinds in _KINDS.items()},
         "failures": [_told(moment, row) for moment, row in recent if row.get("outcome") != "ok"][-TOLD:],
         "restores": [_told(moment, row) for moment, row in recent if row.get("operation") == "restore"][-TOLD:],
-        "days_without_backup": _empty_days(rows, now, days),
+        "days_without_backup": _empty_days(rows, now, days, pause),
+        "future": sum(clock.seconds_between(now, moment) > retention.CLOCK_SKEW_SECONDS for moment, _row in rows),
     }
 
 
@@ -60,16 +65,17 @@ def _counted(rows):
 
 
 def _rate(rows, now, days, kinds):
-    """{runs, ok, percent, percent_before}: of the last days, and of as many days before."""
+    """{runs, ok, percent} of the last days, and with ``_before`` at their ends of as many days before."""
     found: dict = {}
-    for key, (nearest, farthest) in {"percent": (0, days), "percent_before": (days, 2 * days)}.items():
+    for end, nearest in (("", 0), ("_before", days)):
         outcomes = [
-            row.get("outcome") for _at, row in _within(rows, now, nearest, farthest) if row.get("operation") in kinds
+            row.get("outcome")
+            for _at, row in _within(rows, now, nearest, nearest + days)
+            if row.get("operation") in kinds
         ]
         good = outcomes.count("ok")
-        if key == "percent":
-            found.update(runs=len(outcomes), ok=good)
-        found[key] = round(100 * good / len(outcomes), 1) if outcomes else None
+        percent = round(100 * good / len(outcomes), 1) if outcomes else None
+        found.update({f"runs{end}": len(outcomes), f"ok{end}": good, f"percent{end}": percent})
     return found
 
 
@@ -86,35 +92,58 @@ def _told(moment, row):
     }
 
 
-def _empty_days(rows, now, days):
-    """The whole days (UTC) without a successful backup since the first one that the log knows of; today is not over."""
-    made = {
-        clock.iso(moment)[:10]
+def _empty_days(rows, now, days, pause):
+    """The whole days (UTC) without a successful backup since the first one that the log knows of; today is not over.
+
+    A pause that the schedule provides for is none: a database that is backed up on Sundays misses no Monday.
+    """
+    made = [
+        moment
         for moment, row in rows
-        if row.get("operation") == "backup" and row.get("outcome") == "ok"
-    }
-    if not made:
-        return []
+        if row.get("operation") == "backup" and row.get("outcome") == "ok" and moment <= now
+    ]
+    allowed = (pause or _DAY) + health.SCHEDULE_GRACE_SECONDS
+    late = [
+        (clock.iso(before)[:10], clock.iso(after)[:10])
+        for before, after in zip(made, [*made[1:], now])
+        if clock.seconds_between(before, after) > allowed
+    ]
     wanted = [clock.iso(clock.after(now, -number * _DAY))[:10] for number in range(1, int(days) + 1)]
-    return sorted(day for day in wanted if day > min(made) and day not in made)[-TOLD:]
+    return sorted(day for day in wanted if any(before < day < after for before, after in late))[-TOLD:]
 
 
-def performance(rows):
-    """{operation: [{month, runs, median_seconds, worst_seconds}]} of what succeeded, oldest month first."""
+def verifications(entries):
+    """[(moment, seconds)] of the last successful verification of each backup, from its manifest."""
+    found = []
+    for entry in entries:
+        told = (entry.manifest or {}).get("verification")
+        if not isinstance(told, dict) or told.get("status") != "ok":
+            continue
+        try:
+            found.append((clock.parse(told["checked_at"]), told["duration_seconds"]))
+        except (KeyError, ValueError, AttributeError, TypeError):
+            continue
+    return found
+
+
+def performance(rows, verified=()):
+    """{operation: [{month, runs, median_seconds, worst_seconds}]} of what succeeded, oldest month first, of a year.
+
+    ``verified``: what `verifications` returns.
+    """
     found: dict = {}
+    measured = [(moment, "verification", seconds) for moment, seconds in verified]
     for moment, row in rows:
         kind = "restore_test" if row.get("operation") in TESTS else row.get("operation")
-        seconds = row.get("seconds")
-        if (
-            kind in ("backup", "restore_test", "restore")
-            and row.get("outcome") == "ok"
-            and isinstance(seconds, (int, float))
-        ):
+        if kind in ("backup", "restore_test", "restore") and row.get("outcome") == "ok":
+            measured.append((moment, kind, row.get("seconds")))
+    for moment, kind, seconds in measured:
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool):
             found.setdefault(kind, {}).setdefault(clock.iso(moment)[:7], []).append(float(seconds))
     return {
         kind: [
             {"month": month, "runs": len(values), "median_seconds": _median(values), "worst_seconds": max(values)}
-            for month, values in sorted(months.items())
+            for month, values in sorted(months.items())[-_MONTHS:]
         ]
         for kind, months in found.items()
     }
@@ -152,6 +181,16 @@ def findings_of_log(review):
                 f"{len(empty)} days without a backup: {', '.join(empty[:5])}" + (" ..." if len(empty) > 5 else ""),
                 "What was written on such a day could not have been brought back.",
                 "See whether the timer ran on those days: systemctl list-timers 'digitalme-backup-*', journalctl -u.",
+            )
+        )
+    if review["future"]:
+        found.append(
+            finding(
+                "clock_wrong",
+                "high",
+                f"{review['future']} lines of the audit log are from the future: the clock was set back, or is wrong",
+                "Ages, the RPO and the schedule go by the clock, and retention removes nothing until it is right.",
+                "Compare the host's clock with others (timedatectl), and keep it right by NTP.",
             )
         )
     tests = review["rates"]["restore_test"]
