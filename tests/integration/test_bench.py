@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The benchmark of drills measures what it says that it does; the figures are the machine's, and nobody asserts them."""
+"""The benchmark of drills measures what it says that it does. The figures are the machine's: nobody asserts them."""
 
 from __future__ import annotations
 
