@@ -146,12 +146,16 @@ def apart(function):
     One of the two is None. What it returns is plain data. Where the child could neither return nor was ended by a
     signal, its own traceback is raised, as RuntimeError. Not on Windows, which has no fork.
     """
+    # An interrupt between the fork and its number being known would leave the child to itself: it waits that long.
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
         os.close(reading)
         _answer(function, writing)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
         os.close(writing)
         with os.fdopen(reading, "rb") as said:
             raw = said.read()
