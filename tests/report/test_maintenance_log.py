@@ -36,6 +36,9 @@ def answer(tmp_path_factory):
     settings.write_text(json.dumps({"databases": [entry], "audit_log": str(place / "audit.jsonl")}))
     named = {"name": "app", "config_path": str(settings)}
     operations.backup(**named)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    connection.close()
     operations.restore(**named, test=True)
     operations.restore(**named, force=True, caller={"via": "api", "subject": "eve"})
     for wrong in ({"force": False}, {"force": True, "backup": "nothing.db"}):
@@ -67,7 +70,7 @@ def test_figures_failures_and_restores_are_in_the_entry(answer):
     (row,) = made["databases"]
     assert (row["host"], row["database"], row["status"]) == ("shop-1", "app", "attention")
     assert row["backups"]["runs"] == row["backups"]["ok"] == 1
-    assert (row["days_without_backup"], row["kept"], row["pre_restore"]) == (0, 1, 1)
+    assert (row["days_without_backup"], row["kept"], row["pre_restore"]) == (0, 2, 1)
     assert row["database_bytes"] > 0 and row["seconds"]["backup"]["median"] > 0 and row["seconds"]["restore"]
     assert "days_left" not in row, "what is not known is left out"
     assert made["rates"]["restore_tests"]["percent"] == 100.0 and made["rates"]["backups"]["percent_before"] is None
