@@ -138,7 +138,7 @@ OTHER_FLAGS = {
     "look_at": ("--only", "one at a time"),
     "excludes": ("--exclude", "one at a time"),
 }
-WITHOUT_MODULE = {"statistics", "delete", "audit", "scheduler", "metrics", "notify"}
+WITHOUT_MODULE = {"gate", "statistics", "delete", "audit", "scheduler", "metrics", "notify"}
 # Flags that say only how the answer looks.
 FORM = {"nagios"}
 
@@ -412,6 +412,23 @@ def test_role_variables_carry_the_prefix():
         wrong[short(path)] = house_rules.badly_named(names, internal_only=place in ("vars", "tasks"))
     assert {path: names for path, names in wrong.items() if names} == {}
     assert any(house_rules.names_defined(load(path)) for path in YAML_FILES)
+
+
+def test_entry_points_are_named_so_that_their_arguments_are_checked():
+    """Ansible looks for the argument spec by what stands in ``tasks_from``: with an extension it finds none."""
+    wrong = []
+    for path in YAML_FILES:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            _, found, entry = line.partition("tasks_from: ")
+            role = load(ROOT / "roles" / _role_above(path, number) / "meta" / "argument_specs.yml") if found else None
+            if found and entry.partition(".")[0] in role["argument_specs"] and "." in entry:
+                wrong.append(f"{short(path)}:{number}")
+    assert wrong == []
+
+
+def _role_above(path, number):
+    lines = path.read_text(encoding="utf-8").splitlines()[:number]
+    return next(line for line in reversed(lines) if "name: digitalme.backup." in line).rpartition(".")[2]
 
 
 # Plays that go on without a host that cannot be reached: the play after it names that host, and fails it.
