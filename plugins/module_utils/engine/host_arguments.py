@@ -122,6 +122,12 @@ def _scheduler(commands):
     )
 
 
+def _gate(commands):
+    text = "For the REST API: answer its requests about one configured name on standard input, which is a socket."
+    command = flags.host_command(commands, "gate", "gate", "show_gate", text, "gate --name shop")
+    command.add_argument("--name", required=True, help="the configured database that it is about")
+
+
 def _metrics(commands):
     text = "Print the metrics of a name, and write them where the configuration names a directory for them."
     flags.name_command(commands, "metrics", "metrics", "show_metrics", text, "metrics --name shop", database=False)
@@ -164,6 +170,7 @@ COMMANDS = {
     "gameday": _gameday,
     "review": _review,
     "scheduler": _scheduler,
+    "gate": _gate,
     "metrics": _metrics,
     "notify": _notify,
     "discover": _discover,

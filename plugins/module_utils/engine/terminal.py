@@ -276,6 +276,10 @@ def show_scheduler(result):
     put(f"ended; {result['failed_runs']} runs failed")
 
 
+def show_gate(result):
+    put(f"ended; {result['answered']} requests answered")
+
+
 def show_metrics(result):
     sys.stdout.write(result["text"])
 

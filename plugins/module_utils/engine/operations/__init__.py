@@ -14,6 +14,7 @@ from __future__ import annotations
 from .backups import backup, delete, restore, retention
 from .drills import drill
 from .gamedays import gameday
+from .gates import gate
 from .hosts import discover, install, metrics, notify, run, schedule
 from .reviews import review
 from .transfers import transfer
@@ -26,6 +27,7 @@ __all__ = [
     "discover",
     "drill",
     "gameday",
+    "gate",
     "health",
     "info",
     "install",

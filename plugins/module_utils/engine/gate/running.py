@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What became of the operations that came through the gate: one small file for each, so that it can be asked for after
+the API, or whoever asked, has gone and come back.
+
+``.state/NAME.operations/ID.json``. While an operation runs its process holds the lock of that file. A crash leaves one
+that says ``running`` without a lock: it is shown as ``interrupted``. The audit log is the record; these are for polling,
+so they are not synced, and only the newest are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from .. import clock, errors, files, lock
+
+_KEPT = 200
+_LONGEST = 4 * 1024 * 1024
+
+
+def directory(target):
+    return os.path.join(target.state_dir, f"{target.name}.operations")
+
+
+class Running:
+    """The file of an operation that runs. Where it cannot be written the operation goes on without."""
+
+    def __init__(self, target, request, facts):
+        self._target = target
+        self._request = request
+        self._known = {"id": request, "status": "running", "started_at": clock.iso(clock.now()), **facts}
+        self._descriptor: int | None = None
+        # The first backup of a name makes the directory; its file comes when it has ended.
+        if os.path.isdir(target.backup_dir):
+            with contextlib.suppress(OSError):
+                self._begin()
+
+    def _path(self):
+        return os.path.join(directory(self._target), f"{self._request}.json")
+
+    def _begin(self):
+        files.make_directory(self._target.state_dir)
+        files.make_directory(directory(self._target))
+        _forget(directory(self._target))
+        self._descriptor = lock.open_locked(self._path(), 0)
+        if self._descriptor is not None:
+            files.truncate_open(self._descriptor)
+            files.write_all(self._descriptor, _encoded(self._known))
+
+    def ended(self, **facts):
+        """Keep how it ended: ``result`` or ``error``. The lock goes last, so that no reader sees neither."""
+        done = {**self._known, "finished_at": clock.iso(clock.now()), **facts}
+        try:
+            if os.path.isdir(self._target.backup_dir):
+                with contextlib.suppress(OSError):
+                    files.make_directory(self._target.state_dir)
+                    files.make_directory(directory(self._target))
+                    files.write_atomically(self._path(), _encoded(done))
+        finally:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+
+
+def _encoded(known):
+    return json.dumps(known, ensure_ascii=True).encode("ascii")
+
+
+def _forget(place):
+    """The ids sort by time."""
+    for name in sorted(_names(place))[: -_KEPT + 1]:
+        with contextlib.suppress(OSError):
+            files.remove(os.path.join(place, name))
+
+
+def shown(target):
+    """All that are known, oldest first: {id, status (running, succeeded, failed, interrupted), started_at, ...}."""
+    place = directory(target)
+    found = []
+    for name in sorted(_names(place)):
+        path = os.path.join(place, name)
+        with contextlib.suppress(OSError, ValueError):
+            known = _read(path)
+            if known.get("status") == "running" and not lock.is_held(path):
+                # Between the look at the text and that at the lock it may have ended.
+                known = _read(path)
+                known["status"] = "interrupted" if known.get("status") == "running" else known["status"]
+            found.append(known)
+    return found
+
+
+def _read(path):
+    descriptor = files.open_regular(path)
+    with os.fdopen(descriptor, "rb") as source:
+        known = json.loads(source.read(_LONGEST))
+    if not isinstance(known, dict):
+        raise ValueError("not an object")
+    return known
+
+
+def _names(place):
+    try:
+        return [name for name in os.listdir(place) if name.endswith(".json") and not name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def failure(error):
+    """An error of the engine as plain data: what is wrong and the next step apart from the path that it names."""
+    return {
+        "error_code": error.error_code,
+        "exit_code": error.exit_code,
+        "cause": error.cause,
+        "hint": error.hint,
+        "path": error.path,
+        "details": {key: value for key, value in error.details.items() if _plain(value)},
+    }
+
+
+def _plain(value):
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def defect():
+    """What is answered for an error that is a defect: nothing of it but that the journal has it."""
+    hint = "The service's journal has the traceback (journalctl); please report it."
+    return failure(errors.BackupError("an unexpected error", hint=hint))

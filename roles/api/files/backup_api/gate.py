@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The way to the gate of a database: one connection for an operation, one that stays for looking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+
+from . import problems
+
+# One line with the catalog of thousands of backups.
+_LONGEST = 256 * 1024 * 1024
+_CONNECT_SECONDS = 5.0
+
+
+class Gone(Exception):
+    """The gate has closed the connection, or there is none."""
+
+
+class Gate:
+    """Asks the gate of one database. ``hidden`` are the host's paths that problems do not show."""
+
+    def __init__(self, database):
+        self.name = database.name
+        self.hidden = {}
+        self._place = database.gate
+        self._looking = None
+        self._turn = asyncio.Lock()
+
+    async def look(self, operation, **arguments):
+        """Ask what is answered at once, on the connection that stays. Raises Problem."""
+        async with self._turn:
+            for attempt in (1, 2):
+                try:
+                    if self._looking is None:
+                        self._looking = await self._connect()
+                    return self._result(await _ask(*self._looking, operation, arguments, {}))
+                except Gone as error:
+                    self._hang_up()
+                    if attempt == 2:
+                        raise self._unreachable(error) from error
+        raise AssertionError("unreachable")
+
+    async def do(self, operation, by, **arguments):
+        """Have an operation done, on a connection of its own. Raises Problem. Cancelled, the operation goes on."""
+        try:
+            reader, writer = await self._connect()
+        except Gone as error:
+            raise self._unreachable(error) from error
+        try:
+            return self._result(await _ask(reader, writer, operation, arguments, by))
+        except Gone as error:
+            raise problems.Problem(
+                502, "gate_gone", "the operation's process has ended without an answer; ask for its state", begun=True
+            ) from error
+        finally:
+            writer.close()
+
+    async def open(self, by, file):
+        """The open descriptor of a backup: ({file, stored_bytes, sha256}, descriptor). The caller closes it."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._open, by, file)
+
+    def _open(self, by, file):
+        try:
+            with self._socket() as connection:
+                connection.settimeout(60)
+                connection.sendall(_line("download", {"file": file}, by))
+                message, descriptors, _flags, _address = socket.recv_fds(connection, 65536, 1)
+        except OSError as error:
+            raise self._unreachable(error) from error
+        try:
+            return self._result(json.loads(message)), descriptors[0]
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+
+    def _result(self, answer):
+        if "error" in answer:
+            raise problems.of_engine(answer["error"], self.hidden)
+        return answer["result"]
+
+    def _unreachable(self, error):
+        return problems.unavailable(f"the gate of '{self.name}' does not answer ({type(error).__name__})")
+
+    def _socket(self):
+        """A connected socket. One process for each connection: systemd starts it, or this does."""
+        if isinstance(self._place, str):
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.settimeout(_CONNECT_SECONDS)
+                connection.connect(self._place)
+                connection.settimeout(None)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # A session of its own: a signal to this service's group must not reach a restore that runs.
+            process = subprocess.Popen(self._place, stdin=theirs, stdout=subprocess.DEVNULL, start_new_session=True)
+        _CHILDREN.append(process)
+        _CHILDREN[:] = [child for child in _CHILDREN if child.poll() is None]
+        return ours
+
+    async def _connect(self):
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(None, self._socket)
+            return await asyncio.open_unix_connection(sock=connection, limit=_LONGEST)
+        except OSError as error:
+            raise Gone(str(error)) from error
+
+    def _hang_up(self):
+        if self._looking is not None:
+            self._looking[1].close()
+            self._looking = None
+
+    def close(self):
+        self._hang_up()
+
+
+# Started by `Gate._socket`: kept to be reaped, with each new one.
+_CHILDREN: list = []
+
+
+def _line(operation, arguments, by):
+    return json.dumps({"operation": operation, "arguments": arguments, "by": by}).encode("ascii") + b"\n"
+
+
+async def _ask(reader, writer, operation, arguments, by):
+    try:
+        writer.write(_line(operation, arguments, by))
+        await writer.drain()
+        line = await reader.readline()
+    except (OSError, ValueError) as error:
+        raise Gone(str(error)) from error
+    if not line.endswith(b"\n"):
+        raise Gone("no answer")
+    return json.loads(line)
+
+
+async def quietly(awaitable):
+    """Wait for it, whatever comes of it."""
+    with contextlib.suppress(problems.Problem, Gone):
+        await awaitable
