@@ -138,7 +138,7 @@ OTHER_FLAGS = {
     "look_at": ("--only", "one at a time"),
     "excludes": ("--exclude", "one at a time"),
 }
-WITHOUT_MODULE = {"gate", "statistics", "delete", "audit", "scheduler", "metrics", "notify"}
+WITHOUT_MODULE = {"gate", "token", "statistics", "delete", "audit", "scheduler", "metrics", "notify"}
 # Flags that say only how the answer looks.
 FORM = {"nagios"}
 

@@ -128,6 +128,24 @@ def _gate(commands):
     command.add_argument("--name", required=True, help="the configured database that it is about")
 
 
+def _token(commands):
+    text = "Sign a short-lived token for the REST API, where the role api has installed it; prints the token."
+    command = flags.host_command(commands, "token", "token", "show_token", text, "token --scope operate --lifetime 300")
+    command.add_argument(
+        "--scope",
+        dest="scopes",
+        action="append",
+        choices=("read", "operate", "admin"),
+        help="what it may be used for (default: read); may be repeated",
+    )
+    command.add_argument("--subject", help="who it is for; stands in every audit line (default: the user)")
+    command.add_argument(
+        "--lifetime", type=flags.seconds, default=300, metavar="SECONDS", help="how long it is valid (default: 5m)"
+    )
+    command.add_argument("--kid", help="id of the key (default: the stem of its file)")
+    command.add_argument("--key-file", metavar="FILE", help="secret or private key (default: the newest secret)")
+
+
 def _metrics(commands):
     text = "Print the metrics of a name, and write them where the configuration names a directory for them."
     flags.name_command(commands, "metrics", "metrics", "show_metrics", text, "metrics --name shop", database=False)
@@ -171,6 +189,7 @@ COMMANDS = {
     "review": _review,
     "scheduler": _scheduler,
     "gate": _gate,
+    "token": _token,
     "metrics": _metrics,
     "notify": _notify,
     "discover": _discover,

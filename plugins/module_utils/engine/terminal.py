@@ -280,6 +280,10 @@ def show_gate(result):
     put(f"ended; {result['answered']} requests answered")
 
 
+def show_token(result):
+    put(result["token"])
+
+
 def show_metrics(result):
     sys.stdout.write(result["text"])
 

@@ -4,8 +4,8 @@
 the API, or whoever asked, has gone and come back.
 
 ``.state/NAME.operations/ID.json``. While an operation runs its process holds the lock of that file. A crash leaves one
-that says ``running`` without a lock: it is shown as ``interrupted``. The audit log is the record; these are for polling,
-so they are not synced, and only the newest are kept.
+that says ``running`` without a lock: it is shown as ``interrupted``. The audit log is the record; these files are for
+polling, so they are not synced, and only the newest are kept.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ _SEND_SECONDS = 30
 
 
 class Gate:
-    """``target()`` tells what the name is about, as it is configured now. ``doors`` maps each operation of the vocabulary to what does it: called with its arguments and ``caller``, it
-    returns plain data. ``download`` returns (plain data, path).
+    """``target()`` tells what the name is about, as it is configured now. ``doors`` maps each operation of the
+    vocabulary to what does it: called with its arguments and ``caller``, it returns plain data; ``download``
+    (plain data, path).
     """
 
     def __init__(self, connection, target, doors):

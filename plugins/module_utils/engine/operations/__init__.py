@@ -14,7 +14,7 @@ from __future__ import annotations
 from .backups import backup, delete, restore, retention
 from .drills import drill
 from .gamedays import gameday
-from .gates import gate
+from .gates import gate, token
 from .hosts import discover, install, metrics, notify, run, schedule
 from .reviews import review
 from .transfers import transfer
@@ -39,6 +39,7 @@ __all__ = [
     "run",
     "schedule",
     "statistics",
+    "token",
     "transfer",
     "validate",
 ]

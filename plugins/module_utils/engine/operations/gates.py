@@ -30,6 +30,28 @@ def gate(*, name, config_path=None, caller=None, progress=None):
     return {"changed": False, "answered": answered, "warnings": []}
 
 
+def token(
+    *,
+    scopes=None,
+    subject=None,
+    lifetime=300,
+    kid=None,
+    key_file=None,
+    config_path=None,
+    caller=None,
+    progress=None,
+):
+    """Have the API's own environment sign a token: {changed, token}. The engine itself knows no cryptography."""
+    from .. import errors, issuing
+
+    words = [each for scope in scopes or ("read",) for each in ("--scope", scope)]
+    for flag, value in (("--subject", subject), ("--kid", kid), ("--key-file", key_file)):
+        words += [flag, value] if value else []
+    if lifetime != int(lifetime):
+        raise errors.UsageError("the lifetime is whole seconds")
+    return {"changed": False, "token": issuing.token([*words, "--lifetime", str(int(lifetime))]), "warnings": []}
+
+
 def _doors(about):
     """{operation of the gate's vocabulary: what does it}."""
 

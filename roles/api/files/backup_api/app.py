@@ -12,6 +12,7 @@ import time
 
 import fastapi
 import fastapi_offline
+import limits
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -48,7 +49,7 @@ class Service:
         self.checker = tokens.Checker(settings.tokens, self.keys, keys.Revoked(settings.tokens.revoked_file))
         self.known = {database.name: Known(Gate(database)) for database in settings.databases}
         self.operations = Operations(self.metrics.running)
-        self.refusals = guard.Refusals(self._write)
+        self.refusals = guard.Refusals(self._write, limits.parse(settings.rates.refused).amount)
 
     def now(self):
         return render.iso(datetime.datetime.now(datetime.timezone.utc))

@@ -146,16 +146,16 @@ class _Request:
 class Refusals:
     """The audit lines of what was refused, written one after the other behind the answers.
 
-    Each has its own, up to so many a minute of one address; the rest is one line with their number, so that a flood of
-    requests makes no flood of lines.
+    Each has its own, up to ``each`` of one address in a minute; the rest is one line with their number, so that a flood
+    of requests makes no flood of lines.
     """
 
-    _EACH = 20
     _SECONDS = 60
     _WAITING = 1000
 
-    def __init__(self, write):
+    def __init__(self, write, each):
         self._write = write
+        self._each = each
         self._queue = asyncio.Queue(self._WAITING)
         self._counts = {}
         self._task = None
@@ -169,7 +169,7 @@ class Refusals:
         if now - since >= self._SECONDS:
             self._flush(request.network)
             since, count, rest = now, 0, None
-        if count < self._EACH:
+        if count < self._each:
             self._put(request, 1)
             count += 1
         else:

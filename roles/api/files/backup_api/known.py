@@ -23,13 +23,15 @@ class Known:
         self.gate = gate
         self._state = None
         self._asked = 0.0
+        self._changed = 0.0
         self._turn = asyncio.Lock()
         self._answers = {}
 
     async def state(self, fresh=False):
         """The state as of now; ``fresh`` asks also when somebody has asked a moment ago. Raises Problem."""
         begun = time.monotonic()
-        if not fresh and self._state is not None and begun - self._asked < _SHARED_SECONDS:
+        shared = self._state is not None and begun - self._asked < _SHARED_SECONDS and self._asked > self._changed
+        if shared and not fresh:
             return self._state
         async with self._turn:
             # Whoever waited here is served by what was asked for after it came.
@@ -40,6 +42,10 @@ class Known:
                     self._take(found)
                 self._asked = at
         return self._state
+
+    def changed(self):
+        """Something has been done: what was asked for before is out of date."""
+        self._changed = time.monotonic()
 
     def _take(self, found):
         self._state = found

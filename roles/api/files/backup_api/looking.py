@@ -119,9 +119,9 @@ async def one(request: Request, operation: str, caller=READ, database: Optional[
 
 async def _operations(request, known):
     service = request.app.state.service
+    # In this order: one that ends in between is told of by the state.
     running = service.operations.running(known.gate.name)
-    state = await known.state(fresh=bool(running))
-    return operations.shown(state, service.operations.running(known.gate.name), answers.RESULTS)
+    return operations.shown(await known.state(), running, answers.RESULTS)
 
 
 @ROUTER.get("/recovery-info/{file}", response_model=models.RecoveryInfo, responses=answers.LOOKING)

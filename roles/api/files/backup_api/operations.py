@@ -32,19 +32,20 @@ class Operations:
         row = {"id": request.id, "operation": operation, "file": arguments.get("file"), "by": request.by()}
         row["started_at"] = render.iso(datetime.datetime.now(datetime.timezone.utc))
         task = asyncio.get_running_loop().create_task(known.gate.do(operation, request.by(), **arguments))
-        self._running[request.id] = (known.gate.name, row, task)
+        self._running[request.id] = (known, row, task)
         self._gauge.set(len(self._running))
         task.add_done_callback(lambda _task: self._ended(request.id))
         return task
 
     def _ended(self, request_id):
-        _name, _row, task = self._running.pop(request_id)
+        known, _row, task = self._running.pop(request_id)
+        known.changed()
         self._gauge.set(len(self._running))
         if not task.cancelled():
             task.exception()  # It was told to whoever waited, and stands in the gate's record.
 
     def running(self, name):
-        return [row for database, row, _task in self._running.values() if database == name]
+        return [row for known, row, _task in self._running.values() if known.gate.name == name]
 
 
 def shown(state, running, results):

@@ -233,7 +233,7 @@ def recovery(result, request, at):
     return models.Recovery(
         success=True,
         backupPath=result["backup"]["path"],
-        preRecoveryBackupPath=kept["path"] if kept else None,
+        preRecoveryBackupPath=kept,
         recoveryTimestamp=at,
         duration=duration(result["rto_seconds"]),
         restoredDataSizeBytes=result["backup"]["size_bytes"],

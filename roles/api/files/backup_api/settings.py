@@ -11,7 +11,7 @@ from typing import Literal, Optional, Union
 import limits
 import pydantic
 
-PATH = "/etc/digitalme-backup/api.json"
+PATH = "/etc/digitalme-backup-api/api.json"
 SHORTEST_SECRET = 32
 
 
