@@ -4,14 +4,32 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
+from typing import Annotated
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
+from pydantic import BeforeValidator
 
 from . import models, render
 from .problems import Problem
 
 DATABASE = Query(None, min_length=1, max_length=100, description="name of the database (default: the first one)")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?")
+
+
+def _of_text(value):
+    """pydantic would take a bare number for seconds since 1970."""
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise ValueError("use ISO 8601, such as 2026-11-22T02:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime.datetime, BeforeValidator(_of_text)]
+File = Annotated[
+    str, Path(description="a backup's file name, or `latest`: the newest verified one", examples=["latest"])
+]
 _KINDS = {
     400: "more than one token, or one in the address",
     401: "no token, or none that is accepted",

@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
 from . import answers, auth, doing, guard, keys, looking, models, problems, render, tokens
@@ -137,7 +138,10 @@ def _add_service_routes(application, service):
         guarded = service.settings.metrics == "token"
         needs = [fastapi.Depends(auth.BEARER), fastapi.Depends(auth.allowed("read"))] if guarded else []
 
-        @application.get("/metrics", tags=["service"], dependencies=needs, response_class=Response)
+        problems_of = answers.LOOKING if guarded else {}
+        text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems_of}
+
+        @application.get("/metrics", tags=["service"], dependencies=needs, response_class=Response, responses=text)
         async def metrics():
             """Prometheus text: the service's own series, and those of the backups."""
             texts = [(await known.state())["metrics"] for known in service.known.values()]
@@ -187,13 +191,26 @@ def _add_problems(application):
     @application.exception_handler(HTTPException)
     async def http_error(request: Request, error):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
-        return _told(request, Problem(error.status_code, code, str(error.detail), headers=error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(application, request.scope))
+        return _told(request, Problem(error.status_code, code, str(error.detail), headers=headers))
 
     @application.exception_handler(RequestValidationError)
     async def invalid(request: Request, error):
         rows = [{"in": ".".join(map(str, row["loc"])), "message": str(row["msg"])[:200]} for row in error.errors()[:20]]
         detail = "; ".join(f"{row['in']}: {row['message']}" for row in rows)
         return _told(request, Problem(422, "invalid_request", detail[:1000], errors=rows))
+
+
+def _methods(application, scope):
+    """The methods of a path, of all its routes; where a path is also a file's name, it is that path that counts."""
+    found: dict = {}
+    for route in (*doing.ROUTER.routes, *looking.ROUTER.routes, *application.routes):
+        if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE:
+            found.setdefault(route.path, set()).update(route.methods)
+    plainest = min(found, key=lambda path: path.count("{"), default=None)
+    return sorted(found.get(plainest, ()))
 
 
 def _told(request, problem):

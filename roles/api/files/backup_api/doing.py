@@ -17,7 +17,7 @@ COSTLY = Depends(auth.allowed("operate", "costly"))
 ADMIN = Depends(auth.allowed("admin"))
 COSTLY_ADMIN = Depends(auth.allowed("admin", "costly"))
 _PREFER = Header(None, description="respond-async: answer 202 at once, with where to ask for the outcome")
-_COUNT = {"ge": 0, "le": 1_000_000}
+_COUNT = {"ge": 1, "le": 1_000_000}
 _CONFIRM = "Nothing was changed; look at recovery-info, then say confirmRestore=true."
 # What is wrong with a backup is what its restore test tells: no failure of the request.
 _OF_THE_BACKUP = ("backup_invalid", "unverifiable", "no_space", "verification_failed")
@@ -80,7 +80,7 @@ async def cleanup(
 )
 async def validate(
     request: Request,
-    file: str,
+    file: answers.File,
     caller=COSTLY,
     database: Optional[str] = answers.DATABASE,
     level: Optional[Literal["quick", "full"]] = Query(None, description="how thoroughly (default: as configured)"),
@@ -105,7 +105,7 @@ async def validate(
 )
 async def test_recovery(
     request: Request,
-    file: str,
+    file: answers.File,
     caller=COSTLY,
     database: Optional[str] = answers.DATABASE,
     prefer: Optional[str] = _PREFER,
@@ -128,7 +128,7 @@ async def test_recovery(
 @ROUTER.post("/restore/{file}", response_model=models.Recovery, responses=answers.DOING, summary="Restore a backup")
 async def restore(
     request: Request,
-    file: str,
+    file: answers.File,
     caller=COSTLY_ADMIN,
     database: Optional[str] = answers.DATABASE,
     confirmRestore: bool = Query(False, description="has to be true: the database is replaced"),
@@ -146,7 +146,7 @@ async def restore(
 @ROUTER.get("/download/{file}", responses=answers.DOWNLOAD, summary="Hand a backup out")
 async def hand_out(
     request: Request,
-    file: str,
+    file: answers.File,
     caller=COSTLY_ADMIN,
     database: Optional[str] = answers.DATABASE,
     range_: Optional[str] = Header(None, alias="Range"),
@@ -162,7 +162,7 @@ async def hand_out(
 @ROUTER.delete("/{file}", response_model=models.Deleted, responses=answers.DOING, summary="Delete a backup")
 async def delete(
     request: Request,
-    file: str,
+    file: answers.File,
     caller=ADMIN,
     database: Optional[str] = answers.DATABASE,
     prefer: Optional[str] = _PREFER,

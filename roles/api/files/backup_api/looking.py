@@ -43,8 +43,8 @@ async def backups(
     database: Optional[str] = answers.DATABASE,
     status: Optional[_STATUS] = Query(None, description="only of this status"),
     kind: Optional[Literal["regular", "preRecovery"]] = Query(None, description="only of this kind"),
-    since: Optional[datetime.datetime] = Query(None, description="not before this time"),
-    until: Optional[datetime.datetime] = Query(None, description="not after this time"),
+    since: Optional[answers.Moment] = Query(None, description="not before this time"),
+    until: Optional[answers.Moment] = Query(None, description="not after this time"),
     page: int = Query(1, ge=1, le=1_000_000),
     pageSize: int = Query(_MOST, ge=1, le=_MOST),
 ):
@@ -125,7 +125,7 @@ async def _operations(request, known):
 
 
 @ROUTER.get("/recovery-info/{file}", response_model=models.RecoveryInfo, responses=answers.LOOKING)
-async def recovery_info(request: Request, file: str, caller=READ, database: Optional[str] = answers.DATABASE):
+async def recovery_info(request: Request, file: answers.File, caller=READ, database: Optional[str] = answers.DATABASE):
     """What a restore of this backup needs and would do, without trying it."""
     known = answers.known(request, database)
     view = await known.backup(file)
@@ -134,7 +134,7 @@ async def recovery_info(request: Request, file: str, caller=READ, database: Opti
 
 
 @ROUTER.get("/{file}", responses=answers.LOOKING, summary="The manifest of a backup")
-async def manifest(request: Request, file: str, caller=READ, database: Optional[str] = answers.DATABASE):
+async def manifest(request: Request, file: answers.File, caller=READ, database: Optional[str] = answers.DATABASE):
     """As it lies beside the backup (its fields are the engine's)."""
     view = await answers.known(request, database).backup(file)
     if view["manifest"] is None:
