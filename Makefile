@@ -35,7 +35,7 @@ unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 	tools/unit.sh $(wildcard tests/unit tests/cli)
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/integration)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/api tests/integration)
 
 bench-drills: run-environment ## what a drill costs the controller, and at which size each limit is reached (HOSTS=100 SIZES="10M 100M 1G 4G")
 	$(BIN)/python bench/drills.py

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Write the reference documents from the code: docs/ERRORS.md, docs/COMMANDS.md, the tables of the roles' README.md,
-and of docs/DRILL_REPORT.md, with its schema.
+and of docs/DRILL_REPORT.md, with its schema; docs/API.md (api_reference.py).
 
 tests/docs compares them.
 
@@ -18,7 +18,9 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
+sys.path.insert(0, str(ROOT / "tools"))
 
+import api_reference  # noqa: E402
 from engine import __main__ as program  # noqa: E402
 from engine import arguments, errors  # noqa: E402
 
@@ -161,6 +163,8 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argum
 PAGES = {
     "docs/ERRORS.md": error_page,
     "docs/COMMANDS.md": command_page,
+    "docs/API.md": lambda: api_reference.page(MADE),
+    "docs/api/openapi.json": api_reference.openapi,
     "docs/DRILL_REPORT.md": report_page,
     "docs/drill-report.schema.json": lambda: SCHEMA.read_text("ascii"),
     **{f"roles/{role}/README.md": functools.partial(role_page, role) for role in ROLES},

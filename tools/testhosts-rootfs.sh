@@ -48,7 +48,7 @@ hook)
     ;;
 host)
     options+=(
-        --include='systemd,systemd-sysv,dbus,python3,python3-apt,sqlite3,openssh-server,cron,sudo,iproute2,procps,acl,curl,tzdata'
+        --include='systemd,systemd-sysv,dbus,python3,python3-apt,sqlite3,openssh-server,cron,sudo,iproute2,procps,acl,curl,jq,tzdata'
         --customize-hook="'$(realpath "$0")' hook \"\$1\""
     )
     ;;

@@ -75,12 +75,15 @@ class Gate:
         if operation in vocabulary.LONG and "request" in caller:
             facts = {"operation": operation, "file": arguments.get("file"), "by": caller}
             kept = running.Running(target, caller["request"], facts)
+        defect = None
         try:
             answer = {"result": self._doors[operation](**arguments, caller=caller)}
         except errors.BackupError as error:
             answer = {"error": running.failure(error)}
-        except Exception:
-            _to_journal()
+        except Exception as error:
+            defect = error
+        if defect is not None:
+            _to_journal(defect)
             answer = {"error": running.defect()}
         if kept is not None:
             kept.ended(status="failed" if "error" in answer else "succeeded", **answer)
@@ -115,7 +118,7 @@ def _line(message):
     return json.dumps(message, ensure_ascii=True).encode("ascii") + b"\n"
 
 
-def _to_journal():
+def _to_journal(error):
     import traceback
 
-    traceback.print_exc(file=sys.stderr)
+    sys.stderr.write("".join(traceback.format_exception(type(error), error, error.__traceback__)))

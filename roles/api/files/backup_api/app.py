@@ -141,9 +141,13 @@ def _add_service_routes(application, service):
         problems_of = answers.LOOKING if guarded else {}
         text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems_of}
 
-        @application.get("/metrics", tags=["service"], dependencies=needs, response_class=Response, responses=text)
+        told = {"summary": "Prometheus text", "openapi_extra": {"x-required-scope": "read"} if guarded else None}
+
+        @application.get(
+            "/metrics", tags=["service"], dependencies=needs, response_class=Response, responses=text, **told
+        )
         async def metrics():
-            """Prometheus text: the service's own series, and those of the backups."""
+            """The service's own series, and those of the backups. Only where the settings tell it."""
             texts = [(await known.state())["metrics"] for known in service.known.values()]
             return Response(service.metrics.text() + merged(texts), media_type="text/plain; version=0.0.4")
 
@@ -218,6 +222,10 @@ def _told(request, problem):
     return problem.response(request.state.request.id)
 
 
+def _scope(route):
+    return next(each.call.scope for each in route.dependant.dependencies if hasattr(each.call, "scope"))
+
+
 def _document(application):
     """The OpenAPI document: problems have their own media type, and are all that 422 means."""
     if application.openapi_schema is None:
@@ -228,6 +236,9 @@ def _document(application):
                     content = response.get("content", {})
                     if status >= "400" and "application/json" in content:
                         content[problems.TYPE] = content.pop("application/json")
+        for route in (*doing.ROUTER.routes, *looking.ROUTER.routes):
+            for method in route.methods:
+                made["paths"][route.path][method.lower()]["x-required-scope"] = _scope(route)
         for name in ("HTTPValidationError", "ValidationError"):
             made["components"]["schemas"].pop(name, None)
         application.openapi_schema = made

@@ -45,10 +45,10 @@ async def backups(
     kind: Optional[Literal["regular", "preRecovery"]] = Query(None, description="only of this kind"),
     since: Optional[answers.Moment] = Query(None, description="not before this time"),
     until: Optional[answers.Moment] = Query(None, description="not after this time"),
-    page: int = Query(1, ge=1, le=1_000_000),
-    pageSize: int = Query(_MOST, ge=1, le=_MOST),
+    page: int = Query(1, ge=1, le=1_000_000, description="which page"),
+    pageSize: int = Query(_MOST, ge=1, le=_MOST, description="how many on a page"),
 ):
-    """A JSON array. ``X-Total-Count`` tells how many there are, ``Link`` where the next page is."""
+    """A JSON array. `X-Total-Count` tells how many there are, `Link` where the next page is."""
     known = answers.known(request, database)
     wanted = (status, kind, since, until)
 
@@ -76,7 +76,7 @@ def _aware(at):
 
 @ROUTER.get("/health", response_model=models.Health, responses=answers.LOOKING, summary="Are the backups healthy?")
 async def health(request: Request, caller=READ, database: Optional[str] = answers.DATABASE):
-    """``issues`` name what is amiss, in words."""
+    """`issues` name what is amiss, in words."""
     now = datetime.datetime.now(datetime.timezone.utc)
     content = await answers.known(request, database).answer(
         "health", lambda state: render.health(state, now).model_dump_json().encode("utf-8"), _HEALTH_SECONDS
@@ -98,8 +98,8 @@ async def ran(
     request: Request,
     caller=READ,
     database: Optional[str] = answers.DATABASE,
-    page: int = Query(1, ge=1, le=1_000_000),
-    pageSize: int = Query(100, ge=1, le=_MOST),
+    page: int = Query(1, ge=1, le=1_000_000, description="which page"),
+    pageSize: int = Query(100, ge=1, le=_MOST, description="how many on a page"),
 ):
     """What ran, runs or failed, and by whom, newest first: from the audit log, without the results."""
     rows = await _operations(request, answers.known(request, database))
@@ -111,7 +111,7 @@ async def ran(
     "/operations/{operation}", response_model=models.Operation, responses=answers.LOOKING, summary="One operation"
 )
 async def one(request: Request, operation: str, caller=READ, database: Optional[str] = answers.DATABASE):
-    """To be asked until ``status`` is no longer ``running``; then it has the ``result`` or the ``error``."""
+    """To be asked until `status` is no longer `running`; then it has the `result` or the `error`."""
     rows = await _operations(request, answers.known(request, database))
     found = operations.find(rows, operation)
     return Response(found.model_dump_json(), media_type=_JSON)
@@ -124,7 +124,12 @@ async def _operations(request, known):
     return operations.shown(await known.state(), running, answers.RESULTS)
 
 
-@ROUTER.get("/recovery-info/{file}", response_model=models.RecoveryInfo, responses=answers.LOOKING)
+@ROUTER.get(
+    "/recovery-info/{file}",
+    response_model=models.RecoveryInfo,
+    responses=answers.LOOKING,
+    summary="What a recovery needs",
+)
 async def recovery_info(request: Request, file: answers.File, caller=READ, database: Optional[str] = answers.DATABASE):
     """What a restore of this backup needs and would do, without trying it."""
     known = answers.known(request, database)

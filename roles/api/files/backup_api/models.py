@@ -1,19 +1,22 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The words of the answers: sizes in bytes, times in UTC with ``Z``, durations as ``hh:mm:ss.fff``.
+"""The words of the answers: sizes in bytes, times in UTC with `Z`, durations as `hh:mm:ss.fff`.
 
 These fields are a contract: more may be added, none goes and none changes its meaning.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
+
+# As the gate takes them.
+Note = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class Problem(BaseModel):
-    """Problem details (RFC 9457). ``error_code`` is one of docs/ERRORS.md, or of the API itself."""
+    """Problem details (RFC 9457). `error_code` is one of docs/ERRORS.md, or of the API itself."""
 
     type: str
     title: str
@@ -28,7 +31,7 @@ class Problem(BaseModel):
 
 
 class Alive(BaseModel):
-    """``databases``: each name, and whether its backups are healthy, degraded, unhealthy or unknown."""
+    """`databases`: each name, and whether its backups are healthy, degraded, unhealthy or unknown."""
 
     status: str
     databases: dict[str, str]
@@ -53,10 +56,10 @@ class Backup(BaseModel):
 
 
 class NewBackup(BaseModel):
-    """``annotations`` are notes for the manifest; a pinned backup is never removed by retention."""
+    """`annotations` are notes for the manifest; a pinned backup is never removed by retention."""
 
     pinned: bool = False
-    annotations: dict[str, str] = {}
+    annotations: dict[Note, Note] = Field({}, max_length=20)
 
     model_config = {"extra": "forbid"}
 
@@ -79,7 +82,7 @@ class Kept(BaseModel):
 
 
 class Cleanup(BaseModel):
-    """``held`` says why nothing expires at present."""
+    """`held` says why nothing expires at present."""
 
     success: bool
     removedCount: int
@@ -224,7 +227,7 @@ class Recovery(BaseModel):
 
 
 class Accepted(BaseModel):
-    """Ask ``location`` until ``status`` is no longer ``running``."""
+    """Ask `location` until `status` is no longer `running`."""
 
     operationId: str
     status: str
@@ -232,9 +235,9 @@ class Accepted(BaseModel):
 
 
 class Operation(BaseModel):
-    """``status``: running, succeeded, failed or interrupted. ``outcome`` is ok or an error's code, from the audit log.
+    """`status`: running, succeeded, failed or interrupted. `outcome` is ok or an error's code, from the audit log.
 
-    ``result`` is what the request would have been answered with, or ``error`` the problem, where the API asked for it.
+    `result` is what the request would have been answered with, or `error` the problem, where the API asked for it.
     """
 
     operationId: str
