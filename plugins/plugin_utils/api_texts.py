@@ -26,9 +26,9 @@ def plan(base, database, backup, info, tested, response):
     ``info`` is of recovery-info, ``tested`` of test-recovery. ``problem`` says why it cannot be carried out, and is
     empty where it can. ``backup`` is what is known of it, with its ``age`` as text.
     """
-    known = {**backup, **_mapping(info, "backupInfo")}
     # What was chosen is what is confirmed and restored, whatever the host calls it now.
-    known.update(fileName=backup["fileName"], age=_age(backup if "createdAt" in backup else known))
+    known = {**_mapping(info, "backupInfo"), **backup}
+    known["age"] = _age(known)
     needs = _mapping(tested, "requirements") or _mapping(info, "requirements")
     identity = api_answers.plan_id(base, database, known)
     lines = [

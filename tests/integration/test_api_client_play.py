@@ -176,9 +176,7 @@ def test_restore_that_does_not_end_in_time_is_told_with_how_to_wait_for_it(clien
     assert host.routes("POST").count(f"/restore/{FILE}") == 1
 
 
-@pytest.mark.parametrize(
-    "answer", [DROP, (504, {}, b"gateway"), (200, {"Content-Type": "text/html"}, b"hello")], ids=["drop", "504", "page"]
-)
+@pytest.mark.parametrize("answer", [DROP, (504, {}, b"gateway")], ids=["drop", "504"])
 def test_answer_to_the_restore_that_is_lost_is_told_as_unknown_and_it_is_not_sent_again(client, host, answer):
     host.answers[RESTORE] = [answer]
     status, said = client.restore()
@@ -203,9 +201,7 @@ def test_location_elsewhere_is_not_followed_and_no_redirect_takes_the_token_alon
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "not confirmed": (RESTORE, problem(409, "not_confirmed", "it was not confirmed"), "it was not confirmed"),
     "busy": (RESTORE, problem(423, "busy", "a backup runs (pid 7)", next_step="Wait for it."), "Wait for it."),
-    "no space": (RESTORE, problem(507, "no_space", "3 MiB are missing"), "3 MiB are missing (no_space)"),
     "scope": (RESTORE, problem(403, "wrong_scope", "lacks admin"), "must have the scope 'admin'"),
     "often, for long": (RESTORE, problem(429, "too_many_requests", "ask again in 3600 s"), "ask again in 3600 s"),
     "token": (("GET", ""), problem(401, "invalid_token", "the token has expired"), "digitalme_backup_api_jwt_*"),
@@ -215,7 +211,6 @@ REFUSED = {
         "It cannot be restored: the SHA-256 differs. Nothing was changed",
     ),
     "no backup": (("GET", ""), (200, {}, [api.backup(isValid=False)]), "there is no valid backup among the 1"),
-    "no list": (("GET", ""), (200, {}, {"backups": 1}), "not as the API does"),
 }
 
 
@@ -226,7 +221,7 @@ def test_refusal_says_why_and_what_to_do_and_nothing_is_restored(client, host, c
     status, said = client.restore()
     assert status == 2 and said_of_it in said and "RESTORED /" not in said and "RESTORED the" not in said, said
     assert host.routes("POST").count(f"/restore/{FILE}") == (1 if request == RESTORE else 0)
-    assert ("The database is as it was." in said) == (request == RESTORE)
+    assert ("The database is as it was." in said) == (request == RESTORE) and "changed=0" in said
 
 
 def test_without_a_confirmation_nothing_is_begun(client, host):
@@ -254,34 +249,16 @@ def test_host_that_says_wait_is_asked_once_more_and_no_oftener(client, host):
     assert status == 2 and "too often" in said and host.routes("POST").count(f"/restore/{FILE}") == 2, said
 
 
-FAILED = {
-    "rolled back": (
-        {
-            "status": "failed",
-            "error": {
-                **problem(422, "rolled_back", "the assertion did not hold", next_step="Choose another.")[2],
-                "steps": [{"name": "verify", "status": "ok"}, {"name": "assertions", "status": "failed"}],
-            },
-        },
-        "NOT RESTORED: the assertion did not hold (rolled_back) at the step assertions. Rolled back: the old content is "
-        "in place again. Choose another.",
-    ),
-    "interrupted": ({"status": "interrupted"}, "INTERRUPTED: the restore was interrupted on the host."),
-    "without a word": ({"status": "failed"}, "NOT RESTORED: it does not say why."),
-    "no success": (
-        {"status": "succeeded", "result": {"success": False}},
-        "NOT RESTORED: the host says that it did not",
-    ),
-    "no state": ({}, "NOT KNOWN: the host does not say what became of it."),
-}
-
-
-@pytest.mark.parametrize("case", FAILED)
-def test_restore_that_fails_on_the_host_is_told_with_its_cause_and_whom_to_call(client, host, case):
-    ended, expected = FAILED[case]
-    host.answers[POLL] = [(200, {}, {"operationId": OPERATION, **ended})]
+def test_restore_that_fails_on_the_host_is_told_with_its_cause_and_whom_to_call(client, host):
+    error = problem(422, "rolled_back", "the assertion did not hold", next_step="Choose another.")[2]
+    error["steps"] = [{"name": "verify", "status": "ok"}, {"name": "assertions", "status": "failed"}]
+    host.answers[POLL] = [(200, {}, host.state("failed", error=error))]
     status, said = client.restore()
-    assert status == 2 and expected in said and "Call: Ada, +44 1" in said, said
+    assert status == 2 and "Call: Ada, +44 1" in said, said
+    cause = (
+        "NOT RESTORED: the assertion did not hold (rolled_back) at the step assertions. Rolled back: the old content"
+    )
+    assert cause + " is in place again. Choose another." in said
 
 
 # --- whom to trust ---------------------------------------------------------------------------------------------------
@@ -335,13 +312,6 @@ def test_what_the_host_sends_is_no_template_and_no_command_to_the_terminal(clien
     status, health = client.play("api_health.yml", "-v")
     assert status == 2 and "{{ lookup(" in health, health
     assert "\x1b" not in said + health and not trap.exists() and not list(tmp_path.rglob(trap.name))
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b.db", "a\\b.db", ".hidden", "a\nb", ""])
-def test_name_that_leads_elsewhere_is_not_taken_from_the_list(client, host, name):
-    host.answers[("GET", "")] = [(200, {}, [api.backup(name, hours=1)])]
-    status, said = client.restore()
-    assert status == 2 and "there is no valid backup among the 0" in said and host.routes() == [""], said
 
 
 # --- health ----------------------------------------------------------------------------------------------------------
