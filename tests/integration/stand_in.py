@@ -122,7 +122,11 @@ class StandIn:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.server.socket = context.wrap_socket(
+                self.server.socket,
+                server_side=True,
+                do_handshake_on_connect=False,  # A client that is slow holds up its own thread alone.
+            )
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_port}"
 
     @staticmethod

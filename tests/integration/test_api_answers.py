@@ -267,8 +267,9 @@ def test_end_is_a_success_only_where_the_host_says_so(found, state, said):
     assert bool(found["lines"]) == (state == "succeeded")
 
 
-def test_whatever_the_host_sends_is_shown_as_printable_lines():
-    evil = "\x1b[2J\r\n\u202e" + "x" * 5000
+@pytest.mark.parametrize("length", [0, 5000])
+def test_whatever_the_host_sends_is_shown_as_printable_lines(length):
+    evil = "\x1b[2J\r\n\u202e" + "x" * length
     body = dict.fromkeys(("detail", "next_step", "error_code", "title"), evil)
     shown = [api_answers.judged(_response(500, body, url=evil))["problem"], api_texts.failure({**body, "steps": [7]})]
     shown += _plan(

@@ -31,17 +31,22 @@ class Client:
         self.key = root / "api.key"
         self.key.write_text(SECRET + "\n")
         self.key.chmod(0o600)
+        # Of somebody who uses curl: it must not take the place of the token.
+        (root / ".netrc").write_text("machine 127.0.0.1 login ada password hidden\n")
+        (root / ".netrc").chmod(0o600)
         self.common = {
             # Whatever would go to the host itself fails.
             "ansible_connection": "ssh",
             "ansible_host": "127.0.0.1",
             "ansible_port": 1,
             "ansible_become": True,
+            "ansible_become_user": "nobody",
             "ansible_python_interpreter": "/nowhere/python3",
             "digitalme_backup_api_url": host.url if host else "",
             "digitalme_backup_api_ca": str(authority),
             "digitalme_backup_api_jwt_key_file": str(self.key),
             "digitalme_backup_api_poll_interval": 0.1,
+            "digitalme_backup_api_timeout": 60,
             "digitalme_backup_contacts": ["Ada, +44 1"],
         }
         self.hosts = {"shop-17": {}}
@@ -59,6 +64,8 @@ class Client:
             "ANSIBLE_NOCOLOR": "1",
             "HOME": str(self.root),
         }
+        # As ansible-core before 2.21 does it anyway: what a module was called with is shown with -vvv.
+        environment["ANSIBLE_INJECT_INVOCATION"] = "true"
         done = subprocess.run(
             words, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
@@ -170,7 +177,8 @@ def test_polling_gets_a_new_token_before_the_old_one_expires(client, host):
 
 
 def test_restore_that_does_not_end_in_time_is_told_with_how_to_wait_for_it(client, host):
-    host.answers[POLL] = [(200, {}, host.state())]
+    # With a tenth of a second between the questions it is over before the last of these is asked for.
+    host.answers[POLL] = [(200, {}, host.state())] * 12 + host.answers[POLL]
     status, said = client.restore(digitalme_backup_api_timeout=1)
     assert status == 2 and "NOT ENDED" in said and f"digitalme_backup_api_operation={OPERATION}" in said, said
     assert host.routes("POST").count(f"/restore/{FILE}") == 1
