@@ -87,8 +87,8 @@ def judged(response, scope="read", listed=False):
     told = body if isinstance(body, dict) else {}
     code = told.get("error_code")
     found["error_code"] = code if isinstance(code, str) else ""
-    # A proxy before the API may give up while the API goes on.
-    found["uncertain"] = status < 0 or (status >= 500 and not found["error_code"])
+    # What stands before the host's gate may give up while the gate goes on: a proxy, or the API itself.
+    found["uncertain"] = status < 0 or status in (502, 503, 504) or (status >= 500 and not found["error_code"])
     wait = str(response.get("retry_after", ""))
     if status == 429 and wait.isascii() and wait.isdigit() and len(wait) < 9 and int(wait) <= LONGEST_WAIT:
         found.update(again=True, wait=int(wait))

@@ -94,7 +94,9 @@ def test_problem_details_become_cause_and_next_step(status, code, more, said):
 
 
 def test_what_a_proxy_or_nobody_answers_is_uncertain():
+    gone = problem(502, "gate_gone", "the operation ended without an answer")[2]
     for response in (
+        _response(502, gone),
         _response(504),
         _response(500, ["x"]),
         _response(-1, msg="Connection reset"),
