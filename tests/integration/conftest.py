@@ -23,6 +23,9 @@ import yaml
 from engine import clock, operations
 
 HERE = pathlib.Path(__file__).resolve().parent
+# For stand_in.py.
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
 ROOT = HERE.parent.parent
 PREFIX = "digitalme.backup."
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
