@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference bench bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,6 +36,10 @@ unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/api tests/integration)
+
+bench-api: dev-environment ## what the REST API answers under load, with wrk (BACKUPS=1000 CONNECTIONS=32 SECONDS=6 ROUNDS=3)
+	$(BIN)/python bench/api.py
+	API_EXAMPLES=80 $(BIN)/python -m pytest -s tests/api/test_document.py -k what_its_document_says
 
 bench-drills: run-environment ## what a drill costs the controller, and at which size each limit is reached (HOSTS=100 SIZES="10M 100M 1G 4G")
 	$(BIN)/python bench/drills.py

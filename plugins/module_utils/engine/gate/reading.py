@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from .. import audit, clock, looking, metrics
@@ -15,6 +16,7 @@ MOST_SECONDS = 60
 # A directory that changed a moment ago may change again within the same tick of the filesystem's clock.
 _TICK_SECONDS = 0.1
 _OPERATIONS = 500
+_PROOFS = ("verification", "restore_test")
 # These look only, and are no operation that an operator asks about.
 _LOOKS = ("health", "metrics", "notify")
 
@@ -35,10 +37,11 @@ def version(session):
 
 
 def state(session, known):
-    """{version, same} where nothing has changed since the version ``known``; else with all of it:
+    """{version, same} where nothing has changed since the version ``known``; else with all of it: backups (newest
+    first), status, checks, statistics, operations, metrics (Prometheus text).
 
-    backups (newest first, as `catalog.Entry.view`), status, checks, statistics, operations, metrics (Prometheus text),
-    retention ({keep_days, max_files}).
+    The operations as a whole and each backup's manifest are JSON in a text: most answers need nothing of them, and a
+    service that keeps thousands of them as text has little to look through when it collects its garbage.
     """
     # Before the reading: a change in between makes the next question read again.
     at = version(session)
@@ -46,19 +49,31 @@ def state(session, known):
         return {"version": at, "same": True}
     target = session.target
     facts, checks, records = looking.state(session)
-    policy = session.settings["retention"]
     return {
         "version": at,
         "same": False,
         "name": target.name,
-        "backups": [entry.view() for entry in facts.entries],
+        "database": target.database,
+        "backup_dir": target.backup_dir,
+        "backups": [_backup(entry.view()) for entry in facts.entries],
         "status": judging.status_of(checks),
         "checks": checks,
         "statistics": judging.statistics(facts.entries, records, target.name),
-        "operations": _operations(target),
+        "operations": json.dumps(_operations(target)),
         "metrics": metrics.text(facts, checks, records),
-        "retention": {key: policy[key] for key in ("keep_days", "max_files")},
         "warnings": session.warnings,
+    }
+
+
+def _backup(view):
+    known = view["manifest"] or {}
+    checked, tested = (known.get(part) if isinstance(known.get(part), dict) else {} for part in _PROOFS)
+    return {
+        **view,
+        "manifest": None if view["manifest"] is None else json.dumps(view["manifest"]),
+        "sha256": known.get("sha256"),
+        "verified_at": checked.get("checked_at"),
+        "restore_tested_at": tested.get("checked_at") if tested.get("status") == "ok" else None,
     }
 
 
@@ -79,7 +94,6 @@ def _operations(target):
 def _id(line):
     """The request's id where the API asked; else one that is made of the line and the chain before it."""
     import hashlib
-    import json
 
     by = line.get("by")
     asked = by.get("request") if isinstance(by, dict) else None

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from typing import Annotated
 
@@ -78,10 +77,6 @@ def known(request, database):
 
 def dumped(model, status=200, headers=None):
     return Response(model.model_dump_json(), status, headers, "application/json")
-
-
-def as_json(value):
-    return Response(json.dumps(value, ensure_ascii=True), media_type="application/json")
 
 
 async def done(request: Request, found, operation, make, status=200, headers=None, **arguments):

@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+from .gate import quietly
 from .problems import Problem
 
-# Several requests within so short a time share one question whether anything has changed.
+# So long what was asked for holds for everybody.
 _SHARED_SECONDS = 0.05
+# Up to this age it is answered with while it is asked for anew: a request need not wait for a busy machine to give the
+# gate its turn. What this service itself has changed is never answered from before.
+_OLDEST_SECONDS = 1.0
 _ANSWERS = 64
 
 
@@ -24,24 +28,35 @@ class Known:
         self._state = None
         self._asked = 0.0
         self._changed = 0.0
+        self._asking = None
         self._turn = asyncio.Lock()
         self._answers = {}
 
     async def state(self, fresh=False):
-        """The state as of now; ``fresh`` asks also when somebody has asked a moment ago. Raises Problem."""
+        """The state as of at most a second ago, and after whatever this service has done; ``fresh``: as of now.
+
+        Raises Problem.
+        """
         begun = time.monotonic()
-        shared = self._state is not None and begun - self._asked < _SHARED_SECONDS and self._asked > self._changed
-        if shared and not fresh:
-            return self._state
+        if self._state is not None and not fresh and self._asked > self._changed:
+            if begun - self._asked < _SHARED_SECONDS:
+                return self._state
+            if begun - self._asked < _OLDEST_SECONDS:
+                if self._asking is None or self._asking.done():
+                    self._asking = asyncio.get_running_loop().create_task(quietly(self._ask(begun)))
+                return self._state
+        await self._ask(begun)
+        return self._state
+
+    async def _ask(self, begun):
+        """Whoever waits here for another is served by what was asked for after it came."""
         async with self._turn:
-            # Whoever waited here is served by what was asked for after it came.
-            if self._state is None or self._asked < begun or fresh:
+            if self._state is None or self._asked < begun:
                 at = time.monotonic()
                 found = await self.gate.look("state", known=self._state["version"] if self._state else None)
                 if not found["same"]:
                     self._take(found)
                 self._asked = at
-        return self._state
 
     def changed(self):
         """Something has been done: what was asked for before is out of date."""
@@ -55,15 +70,13 @@ class Known:
         regular = [view for view in views if view["kind"] == "regular" and view["status"] == "verified"]
         found["latest"] = regular[0] if regular else None
         # A problem names the file, not where the host keeps it.
-        found["hidden"] = self.gate.hidden = {}
-        for view in views:
-            directory = view["path"].rpartition("/")[0]
-            self.gate.hidden[directory + "/"] = ""
-            self.gate.hidden[directory] = "the backup directory"
-            live = ((view["manifest"] or {}).get("source") or {}).get("path")
-            if live:
-                self.gate.hidden[live] = "the database"
-                self.gate.hidden[live.rpartition("/")[0] + "/"] = ""
+        backups, live = found["backup_dir"], found["database"]
+        found["hidden"] = self.gate.hidden = {
+            backups + "/": "",
+            backups: "the backup directory",
+            live: "the database",
+            live.rpartition("/")[0] + "/": "",
+        }
 
     async def backup(self, file):
         """The view of one backup, by its name or as the newest. Raises the Problem 404."""

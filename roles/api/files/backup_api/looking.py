@@ -144,4 +144,4 @@ async def manifest(request: Request, file: answers.File, caller=READ, database: 
     view = await answers.known(request, database).backup(file)
     if view["manifest"] is None:
         raise Problem(404, "backup_not_found", "this backup has no manifest", next_step="Adopt it: validate --adopt.")
-    return answers.as_json(view["manifest"])
+    return Response(view["manifest"], media_type=_JSON)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 
 from . import models, render
 from .problems import Problem, of_engine, without
@@ -52,7 +53,7 @@ def shown(state, running, results):
     """Everything that ran or runs, newest first, as `models.Operation`. ``results`` render a result by operation."""
     rows = [_of_running(row) for row in running]
     known = {row.operationId for row in rows}
-    rows += [_of_line(line, state, results) for line in state["operations"] if line["id"] not in known]
+    rows += [_of_line(line, state, results) for line in json.loads(state["operations"]) if line["id"] not in known]
     return sorted(rows, key=lambda row: row.startedAt or "", reverse=True)
 
 

@@ -10,7 +10,7 @@ import time
 
 import limits
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from .problems import Problem
 
@@ -18,10 +18,13 @@ _IPV6_NETWORK = 64
 
 
 class Rates:
-    """Counts in this process's memory: there is one process, and a restart forgets."""
+    """Counts in this process's memory: there is one process, and a restart forgets.
+
+    Two numbers for each who asks, not a list of when: a flood costs nothing.
+    """
 
     def __init__(self, settings):
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limits = {kind: limits.parse(text) for kind, text in settings.model_dump().items()}
 
     def count(self, kind, who):

@@ -45,8 +45,6 @@ def iso(at):
 
 
 def backup(view):
-    known = view["manifest"] or {}
-    checked, tested = known.get("verification") or {}, known.get("restore_test") or {}
     return models.Backup(
         fileName=view["file"],
         filePath=view["path"],
@@ -59,9 +57,9 @@ def backup(view):
         isPinned=view["pinned"],
         compression=view["compression"],
         contentSizeBytes=view["size_bytes"],
-        sha256=known.get("sha256"),
-        verifiedAt=checked.get("checked_at"),
-        restoreTestedAt=tested.get("checked_at") if tested.get("status") == "ok" else None,
+        sha256=view["sha256"],
+        verifiedAt=view["verified_at"],
+        restoreTestedAt=view["restore_tested_at"],
         problems=view["problems"],
     )
 
