@@ -73,7 +73,7 @@ def test_state_is_told_once_and_again_when_something_has_changed(visitor):
     made = visitor.ask("backup", BY, pinned=False, annotations={})["result"]["backup"]
     second = visitor.ask("state", known=first["version"])["result"]
     assert [row["file"] for row in second["backups"]] == [made["file"]] and second["status"] == "healthy"
-    assert [row["operation"] for row in second["operations"]] == ["backup"]
+    assert [row["operation"] for row in json.loads(second["operations"])] == ["backup"]
     # A change of the last tenth of a second may not be the last: asked again, it settles.
     while not visitor.ask("state", known=second["version"])["result"]["same"]:
         second = visitor.ask("state", known=None)["result"]
@@ -155,7 +155,8 @@ def test_operation_that_fails_tells_why_and_is_kept(visitor, place):
     visitor.ask("backup", pinned=False, annotations={})
     answer = visitor.ask("restore", BY, file="latest", confirmed=False)["error"]
     assert (answer["error_code"], answer["exit_code"]) == ("not_confirmed", 4) and "begun" not in answer
-    (row,) = [row for row in visitor.ask("state", known=None)["result"]["operations"] if row["id"] == REQUEST]
+    operations_then = json.loads(visitor.ask("state", known=None)["result"]["operations"])
+    (row,) = [row for row in operations_then if row["id"] == REQUEST]
     assert row["outcome"] == "not_confirmed"
     assert (row["polled"]["status"], row["polled"]["error"]["error_code"]) == ("failed", "not_confirmed")
 

@@ -16,7 +16,6 @@ MOST_SECONDS = 60
 # A directory that changed a moment ago may change again within the same tick of the filesystem's clock.
 _TICK_SECONDS = 0.1
 _OPERATIONS = 500
-_PROOFS = ("verification", "restore_test")
 # These look only, and are no operation that an operator asks about.
 _LOOKS = ("health", "metrics", "notify")
 
@@ -67,7 +66,7 @@ def state(session, known):
 
 def _backup(view):
     known = view["manifest"] or {}
-    checked, tested = (known.get(part) if isinstance(known.get(part), dict) else {} for part in _PROOFS)
+    checked, tested = _part(known, "verification"), _part(known, "restore_test")
     return {
         **view,
         "manifest": None if view["manifest"] is None else json.dumps(view["manifest"]),
@@ -75,6 +74,11 @@ def _backup(view):
         "verified_at": checked.get("checked_at"),
         "restore_tested_at": tested.get("checked_at") if tested.get("status") == "ok" else None,
     }
+
+
+def _part(known, key):
+    value = known.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _operations(target):
