@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """On the host: restores by API while the applications commit, also when the service is killed, and the rates."""
@@ -65,6 +64,7 @@ def restored(name, kill):
     deadline = time.monotonic() + 120
     while True:
         assert time.monotonic() < deadline, "the restore does not end"
+        time.sleep(0.3)  # Whoever asks without a pause is soon told to wait.
         try:
             status, _headers, found = ask("GET", headers["Location"])
         except OSError:

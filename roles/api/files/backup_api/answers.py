@@ -105,5 +105,5 @@ RESULTS = {
     "retention": lambda result, request, at: render.cleanup(result, request),
     "delete": lambda result, request, at: render.deleted(result, request),
     "validate": lambda result, request, at: render.validation(result["backups"][0], request),
-    "restore": lambda result, request, at: render.recovery(result, request, at),
+    "restore": render.recovery,
 }

@@ -44,7 +44,7 @@ async def _caller(request, service, seen):
         raise _unauthorized(service, seen, 400, "invalid_request", detail)
     if not given:
         raise _unauthorized(service, seen, 401, None, "a bearer token is needed")
-    kind, _, token = given[0].partition(" ")
+    kind, _space, token = given[0].partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         raise _unauthorized(service, seen, 401, "invalid_token", "a bearer token is needed")
     try:

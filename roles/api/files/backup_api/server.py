@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _FIRST_HANDED = 3
 _BACKLOG = 256
+_LAST_SECONDS = 2.0
 # How long a stop waits for answers under way. Operations go on without: their processes are not this one's.
 _STOP_SECONDS = 60
 
@@ -22,18 +23,28 @@ _STOP_SECONDS = 60
 def protocol(seconds):
     """uvicorn's protocol, with a limit for how long a request's head may take: a slow one holds a connection for ever.
 
-    uvicorn itself limits only the time between two requests.
+    uvicorn itself limits only the time between two requests. And at a stop it hangs up on whoever was accepted a moment
+    before and has not asked yet; here they may ask once, so that a restart behind systemd's socket refuses nobody.
     """
 
     class Impatient(H11Protocol):
         _waiting = None
+        _last = False
 
         def connection_made(self, transport):
             super().connection_made(transport)
-            self._wait()
+            self._wait(seconds)
 
-        def _wait(self):
-            self._waiting = asyncio.get_running_loop().call_later(seconds, self._too_slow)
+        def shutdown(self):
+            if self.cycle is not None:
+                super().shutdown()
+                return
+            self._last = True
+            self._waiting.cancel()
+            self._wait(min(seconds, _LAST_SECONDS))
+
+        def _wait(self, limit):
+            self._waiting = asyncio.get_running_loop().call_later(limit, self._too_slow)
 
         def _too_slow(self):
             if self.cycle is None or self.cycle.response_complete:
@@ -41,6 +52,8 @@ def protocol(seconds):
 
         def data_received(self, data):
             super().data_received(data)
+            if self.cycle is not None and self._last:
+                self.cycle.keep_alive = False
             if self.cycle is not None and self._waiting is not None:
                 self._waiting.cancel()
                 self._waiting = None
@@ -49,7 +62,7 @@ def protocol(seconds):
             super().on_response_complete()
             # What follows is another head, and has its time again.
             if not self.transport.is_closing() and self._waiting is None:
-                self._wait()
+                self._wait(seconds)
 
         def connection_lost(self, exc):
             if self._waiting is not None:
