@@ -63,6 +63,7 @@ backups:
     - file: shop_20261122_020000.db
       path: /var/backups/shop/shop_20261122_020000.db
       status: ok
+      level: full
       errors: []
       warnings: []
       seconds: 0.182

@@ -129,6 +129,52 @@ def test_keys_of_a_jwks_file_are_used(serve):
     assert served.ask("GET", "/api/backup", token=served.token(key=raw, algorithm="EdDSA", kid="two")).status == 401
 
 
+def test_keys_of_an_address_are_kept_when_it_is_gone(serve):
+    import http.server
+    import threading
+
+    private, other = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
+    document, asked = {"keys": []}, []
+
+    def add(kid, key):
+        row = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key()))
+        document["keys"].append({**row, "kid": kid, "alg": "EdDSA"})
+
+    class Keys(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(document).encode())
+
+        def log_message(self, *_arguments):
+            pass
+
+    add("one", private)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    served = serve(begin=False)
+    address = f"http://127.0.0.1:{server.server_port}/keys"
+    served.settings["tokens"] = {"algorithm": "EdDSA", "jwks_url": address, "jwks_seconds": 10}
+    served.configure()
+    served.start()
+
+    def status(key, kid):
+        raw = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return served.ask("GET", "/api/backup", token=served.token(key=raw, algorithm="EdDSA", kid=kid)).status
+
+    assert [status(private, "one") for _n in range(5)] == [200] * 5
+    assert len(asked) == 1, "the address is asked for each token"
+    # Whoever makes up ids of keys does not have the address asked for each.
+    assert {status(other, f"made-up-{n}") for n in range(5)} == {401} and len(asked) == 1
+    add("two", other)
+    wait_for(lambda: status(other, "two") == 200)
+    server.shutdown()
+    server.server_close()
+    wait_for(lambda: "could not be read again" in served.log() or status(private, "one") != 200)
+    assert status(private, "one") == status(other, "two") == 200, "the last good keys are forgotten"
+
+
 def test_keys_are_rotated_without_a_restart(serve):
     served = serve()
     new = secrets.token_hex(24).encode()

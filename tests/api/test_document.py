@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -51,6 +52,15 @@ def test_page_of_the_document_works_without_a_network(serve):
         assert page.locator(".opblock").count() == 16
         browser.close()
     assert heard and all(text.startswith((address, "data:")) for text in heard), heard
+
+
+def test_every_code_of_a_problem_is_documented():
+    service = ROOT / "roles" / "api" / "files" / "backup_api"
+    source = "".join(path.read_text() for path in service.glob("*.py"))
+    codes = set(re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', source))
+    told = "".join((ROOT / "docs" / name).read_text() for name in ("API_RECIPES.md", "ERRORS.md"))
+    assert len(codes) > 10
+    assert [code for code in sorted(codes) if f"`{code}`" not in told] == []
 
 
 def test_document_names_what_a_route_needs(shop):

@@ -111,6 +111,18 @@ def test_damaged_backup_is_not_restored(serve):
     assert served.rows() == ["first", "second"]
 
 
+def test_backup_that_was_never_verified_is_not_restored(serve):
+    served = serve()
+    name = served.made()
+    (served.backups() / "shop-by-hand.db").write_bytes((served.backups() / name).read_bytes())
+    served.write("second")
+    answer = served.ask("POST", "/api/backup/restore/shop-by-hand.db?confirmRestore=true")
+    refused(served, answer, 409, "backup_unverified")
+    assert served.rows() == ["first", "second"]
+    validated = served.ask("POST", f"/api/backup/validate/{name}?level=quick").json
+    assert (validated["isValid"], validated["level"]) == (True, "quick")
+
+
 def test_second_operation_is_told_that_another_runs(serve):
     served = serve()
     served.made()

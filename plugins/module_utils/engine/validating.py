@@ -55,7 +55,7 @@ def _one(session, entry, adopt, record):
         return _row(entry, "failed", [{"check": "read", "message": cause}], 0.0)
     verification = found["verification"]
     row = _row(entry, verification["status"], verification["errors"], verification["duration_seconds"])
-    row["warnings"] = verification["warnings"]
+    row.update(level=verification["level"], warnings=verification["warnings"])
     if not _is_verdict(verification):
         return row
     if entry.manifest is not None:
@@ -88,6 +88,7 @@ def _row(entry, status, found, seconds):
         "file": entry.file,
         "path": entry.path,
         "status": status,
+        "level": None,
         "errors": found,
         "warnings": [],
         "seconds": seconds,

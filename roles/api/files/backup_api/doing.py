@@ -19,6 +19,9 @@ COSTLY_ADMIN = Depends(auth.allowed("admin", "costly"))
 _PREFER = Header(None, description="respond-async: answer 202 at once, with where to ask for the outcome")
 _COUNT = {"ge": 1, "le": 1_000_000}
 _CONFIRM = "Nothing was changed; look at recovery-info, then say confirmRestore=true."
+# Whoever sits at the host may know better: the command line restores these, after it has proved them.
+_UNPROVED = ("unverified", "unverifiable")
+_PROVE = "Choose one that is verified; or validate this one, on the host with --adopt where it has no manifest."
 # What is wrong with a backup is what its restore test tells: no failure of the request.
 _OF_THE_BACKUP = ("backup_invalid", "unverifiable", "no_space", "verification_failed")
 
@@ -138,7 +141,9 @@ async def restore(
     known = answers.known(request, database)
     view = await known.backup(file)
     arguments = {"file": view["file"], "confirmed": confirmRestore}
-    if not confirmRestore and view["path"] and answers.later(request):
+    if view["status"] in _UNPROVED:
+        raise Problem(409, "backup_unverified", "this backup was never found sound", next_step=_PROVE)
+    if not confirmRestore and answers.later(request):
         raise Problem(409, "not_confirmed", "a restore replaces the database", next_step=_CONFIRM)
     return await answers.done(request, known, "restore", answers.RESULTS["restore"], **arguments)
 

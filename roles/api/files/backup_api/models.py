@@ -152,9 +152,14 @@ class Statistics(BaseModel):
 
 
 class Validation(BaseModel):
+    """`level` says what was checked. `full`: SHA-256, integrity_check, foreign_key_check, the rows and the schema of
+    the manifest, and the assertions; `quick`: SHA-256, quick_check and the assertions; null: it could not be looked at.
+    """
+
     isValid: bool
     fileName: str
     status: str
+    level: Optional[str]
     errors: list[str]
     seconds: float
     duration: str

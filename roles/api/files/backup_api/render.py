@@ -149,6 +149,7 @@ def validation(row, request):
         isValid=row["status"] == "ok",
         fileName=row["file"],
         status=row["status"],
+        level=row["level"],
         errors=[f"{each['check']}: {each['message']}" for each in row["errors"]],
         seconds=row["seconds"],
         duration=duration(row["seconds"]),
