@@ -39,7 +39,7 @@ integration: dev-environment ## modules and playbooks through Ansible, the house
 
 bench-api: dev-environment ## what the REST API answers under load, with wrk (BACKUPS=1000 CONNECTIONS=32 SECONDS=6 ROUNDS=3)
 	$(BIN)/python bench/api.py
-	API_EXAMPLES=80 $(BIN)/python -m pytest -s tests/api/test_document.py -k what_its_document_says
+	API_EXAMPLES=150 $(BIN)/python -m pytest -s tests/api/test_document.py -k what_its_document_says
 
 bench-drills: run-environment ## what a drill costs the controller, and at which size each limit is reached (HOSTS=100 SIZES="10M 100M 1G 4G")
 	$(BIN)/python bench/drills.py
