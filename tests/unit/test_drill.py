@@ -8,11 +8,12 @@ import contextlib
 import hashlib
 import json
 import os
+import select
 import signal
 import sys
 
 import pytest
-from engine import clock, errors, files, lock, manifest, operations, processes, store
+from engine import clock, errors, files, lock, manifest, operations, store
 from engine.drill import choose, objectives
 from engine.drill import row as rows
 
@@ -283,14 +284,11 @@ def test_check_that_hangs_is_ended_with_all_that_it_has_started(host, tmp_path):
     row = host.row(time_limit=3)
     assert (row["status"], row["error_code"]) == ("not_run", "time_limit")
     pid = int((tmp_path / "pid").read_text())
-    with contextlib.suppress(ProcessLookupError):  # Gone, or a zombie that nobody has waited for.
-        assert processes.command(pid) == "?" or " Z " in _stat(pid)
+    with contextlib.suppress(ProcessLookupError):  # Gone; or it ends now, on a machine that has much else to do.
+        ended = os.pidfd_open(pid)
+        assert select.select([ended], [], [], 60)[0]
+        os.close(ended)
     assert host.state() == set()
-
-
-def _stat(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as source:
-        return source.read()
 
 
 @pytest.mark.parametrize("wrong", [[], "ls", [1], [["ls"]]])
