@@ -234,6 +234,13 @@ def test_slow_client_is_hung_up_on(serve):
         assert b" 408 " in client.recv(1000).split(b"\r\n")[0], "a body that does not come"
     with contextlib.closing(socket.create_connection(("127.0.0.1", served.port), PATIENCE)) as client:
         assert client.recv(100) == b"", "nothing at all"
+    with contextlib.closing(socket.create_connection(("127.0.0.1", served.port), PATIENCE)) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = client.recv(4096)
+        while b"}}" not in answer:
+            answer += client.recv(4096)
+        client.sendall(b"GET /health HTTP/1.1\r\nHost:")
+        assert client.recv(100) == b"", "a second head that does not come"
     assert served.ask("GET", "/health", token=None).status == 200
 
 
