@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from .. import audit, clock, looking, metrics
@@ -37,7 +38,7 @@ def version(session):
 def state(session, known):
     """{version, same} where nothing has changed since the version ``known``; else with all of it:
 
-    backups (newest first, as `catalog.Entry.view`), status, checks, statistics, operations, metrics (Prometheus text),
+    name, its two paths, backups (newest first, as `catalog.Entry.view`), status, checks, statistics, operations, metrics (Prometheus text),
     retention ({keep_days, max_files}).
     """
     # Before the reading: a change in between makes the next question read again.
@@ -51,6 +52,8 @@ def state(session, known):
         "version": at,
         "same": False,
         "name": target.name,
+        "backup_dir": target.backup_dir,
+        "database": target.database,
         "backups": [entry.view() for entry in facts.entries],
         "status": judging.status_of(checks),
         "checks": checks,
@@ -66,10 +69,12 @@ def _operations(target):
     """What ran, newest first: from the audit log, and of those that came through the gate also their results."""
     polled = {row.get("id"): row for row in running.shown(target)}
     rows = []
-    for line in audit.read(target.audit_log, target.name):
-        if line.get("operation") not in _LOOKS:
-            rows.append({**line, "id": _id(line), "polled": None})
-            del rows[:-_OPERATIONS]
+    # A log that cannot be read is a finding of the checks, and hides nothing else.
+    with contextlib.suppress(OSError):
+        for line in audit.read(target.audit_log, target.name):
+            if line.get("operation") not in _LOOKS:
+                rows.append({**line, "id": _id(line), "polled": None})
+                del rows[:-_OPERATIONS]
     for row in rows:
         row["polled"] = polled.pop(row["id"], None)
     left = [{"id": row["id"], "time": row["started_at"], "polled": row} for row in polled.values()]

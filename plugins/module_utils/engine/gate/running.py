@@ -103,7 +103,11 @@ def _read(path):
 
 def _is_ours(known, name):
     """Whether it has the form of what `Running` writes: the directory belongs to the application, which may write too."""
-    if not isinstance(known, dict) or f"{known.get('id')}.json" != name or not vocabulary.REQUEST_ID.fullmatch(name[:-5]):
+    if (
+        not isinstance(known, dict)
+        or f"{known.get('id')}.json" != name
+        or not vocabulary.REQUEST_ID.fullmatch(name[:-5])
+    ):
         return False
     by, error = known.get("by", {}), known.get("error")
     if not isinstance(by, dict) or not isinstance(known.get("result", {}), dict):
@@ -134,7 +138,7 @@ def _is_time(text):
 def _names(place):
     try:
         return [name for name in os.listdir(place) if name.endswith(".json") and not name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # Whatever the application has made of its directory: the audit log tells what ran.
         return []
 
 

@@ -44,9 +44,18 @@ def iso(at):
     return at.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _object(value):
+    """Of a manifest's optional parts the engine checks not all, and others than the engine may have written them."""
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value):
+    return value if isinstance(value, str) else None
+
+
 def backup(view):
     known = view["manifest"] or {}
-    checked, tested = known.get("verification") or {}, known.get("restore_test") or {}
+    checked, tested = _object(known.get("verification")), _object(known.get("restore_test"))
     return models.Backup(
         fileName=view["file"],
         filePath=view["path"],
@@ -60,8 +69,8 @@ def backup(view):
         compression=view["compression"],
         contentSizeBytes=view["size_bytes"],
         sha256=known.get("sha256"),
-        verifiedAt=checked.get("checked_at"),
-        restoreTestedAt=tested.get("checked_at") if tested.get("status") == "ok" else None,
+        verifiedAt=_text(checked.get("checked_at")),
+        restoreTestedAt=_text(tested.get("checked_at")) if tested.get("status") == "ok" else None,
         problems=view["problems"],
     )
 
