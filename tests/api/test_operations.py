@@ -259,3 +259,17 @@ def test_gate_that_does_not_answer_is_told(serve):
         answer = served.ask(method, path)
         assert (answer.status, answer.json["error_code"]) == (503, "gate_unreachable")
     wait_for(lambda: "has no audit line" in served.log())
+
+
+def test_audit_log_is_the_record_of_an_operation(serve):
+    """What the application has written into its own directory makes nothing of it, and takes nothing away."""
+    served = serve()
+    answer = served.ask("POST", "/api/backup")
+    request = answer.headers["x-request-id"]
+    path = served.backups() / ".state" / "shop.operations" / f"{request}.json"
+    kept = json.loads(path.read_text())
+    for planted in ({**kept, "status": "failed"}, {**kept, "result": {}}, {**kept, "id": {}}):
+        path.write_text(json.dumps(planted))
+        found = served.ask("GET", f"/api/backup/operations/{request}")
+        assert (found.status, found.json["status"], found.json["requestedBy"]) == (200, "succeeded", "ada")
+        assert served.ask("GET", "/health", token=None).json["databases"] == {"shop": "healthy"}

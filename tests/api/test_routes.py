@@ -234,6 +234,13 @@ def test_slow_client_is_hung_up_on(serve):
         assert b" 408 " in client.recv(1000).split(b"\r\n")[0], "a body that does not come"
     with contextlib.closing(socket.create_connection(("127.0.0.1", served.port), PATIENCE)) as client:
         assert client.recv(100) == b"", "nothing at all"
+    with contextlib.closing(socket.create_connection(("127.0.0.1", served.port), PATIENCE)) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = client.recv(4096)
+        while b"}}" not in answer:
+            answer += client.recv(4096)
+        client.sendall(b"GET /health HTTP/1.1\r\nHost:")
+        assert client.recv(100) == b"", "a second head that does not come"
     assert served.ask("GET", "/health", token=None).status == 200
 
 
@@ -255,3 +262,58 @@ def test_metrics_are_told_to_whom_the_settings_say(serve):
     heads = [line for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(heads) == len(set(heads)), "a family is told of twice"
     assert str(served.place) not in text
+
+
+MANIFESTS = {
+    "a restore test that is none": {"restore_test": "yesterday"},
+    "a time that is none": {"restore_test": {"status": "ok", "checked_at": 5, "seconds": 1e308}},
+    "a check's time that is none": {"verification": {"status": "ok", "checked_at": []}},
+    "a path that is none": {"source": {"path": ["x"]}},
+    "a hash that is a header": {"sha256": "x\r\nSet-Cookie: a=b"},
+}
+
+
+def planted(served, changes):
+    """Put these into the manifest of the one backup, as its application can; and wait until they are seen."""
+    path = served.backups() / f"{served.first}.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, **changes}))
+    key = next(iter(changes))
+    wait_for(lambda: str(served.ask("GET", f"/api/backup/{served.first}").json[key]) != str(known.get(key)))
+
+
+@pytest.mark.parametrize("why", MANIFESTS)
+def test_manifest_that_others_have_written_ends_no_answer(serve, why):
+    served = serve()
+    served.first = served.made()
+    planted(served, MANIFESTS[why])
+    for path in (
+        "/api/backup",
+        *FIELDS,
+        f"/api/backup/download/{served.first}",
+        f"/api/backup/recovery-info/{served.first}",
+    ):
+        answer = served.ask("GET", path)
+        assert answer.status == 200 and "set-cookie" not in answer.headers, (path, answer.body)
+    assert "Traceback" not in served.log()
+
+
+def test_name_of_a_file_that_is_no_text_ends_no_answer(serve):
+    served = serve()
+    served.made()
+    with open(os.fsencode(served.backups()) + b"/shop-\xff.db", "wb") as file:
+        file.write(b"x")
+    found = wait_for(lambda: [row for row in served.ask("GET", "/api/backup").json if "?" in row["fileName"]])
+    assert found[0]["fileName"] == "shop-?.db"
+
+
+def test_log_and_directory_that_cannot_be_read_hide_nothing_else(serve):
+    served = serve()
+    served.made()
+    kept = served.backups() / ".state" / "shop.operations"
+    kept.rename(served.place / "kept")
+    kept.symlink_to(kept)
+    assert len(served.ask("GET", "/api/backup/operations").json) == 1
+    served.audit_log.rename(served.place / "log")
+    served.audit_log.mkdir()
+    assert [served.ask("GET", f"/api/backup{path}").status for path in ("", "/operations", "/health")] == [200] * 3

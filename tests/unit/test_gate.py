@@ -246,6 +246,40 @@ def test_file_that_is_torn_or_foreign_hides_no_other(target):
     assert [row["id"] for row in running.shown(target)] == [REQUEST]
 
 
+PLANTED = {
+    "an id that is no text": {"id": []},
+    "the id of another": {"id": "20261122T020000Z-ffffffffffff"},
+    "no time": {"started_at": None},
+    "a time that is none": {"started_at": "then"},
+    "an end that is none": {"finished_at": 5},
+    "a status that is none": {"status": ["succeeded"]},
+    "an operation that is no text": {"operation": {}},
+    "a file that is no text": {"file": 1},
+    "nobody": {"by": "ada"},
+    "a subject that is no text": {"by": {"subject": 1}},
+    "a result that is none": {"result": 1},
+    "an error that is none": {"error": 1},
+    "an error without its parts": {"error": {}},
+    "an error whose details are none": {"error": {"error_code": "busy", "cause": "", "hint": "", "details": []}},
+}
+
+
+@pytest.mark.parametrize("why", PLANTED)
+def test_operation_that_was_planted_is_not_shown(target, why):
+    """The application owns the directory. Nothing that it puts there may end the gate's answers, which all wait for."""
+    running.Running(target, REQUEST, {"operation": "backup"}).ended(status="succeeded", result={})
+    (row,) = running.shown(target)
+    planted = "20261122T030000Z-0123456789ab"
+    path = os.path.join(running.directory(target), f"{planted}.json")
+    for content in (json.dumps({**row, "id": planted, **PLANTED[why]}), "[" * 100_000):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(content)
+        assert [known["id"] for known in running.shown(target)] == [REQUEST]
+    with open(path, "w", encoding="ascii") as file:
+        json.dump({**row, "id": planted}, file)
+    assert [known["id"] for known in running.shown(target)] == [REQUEST, planted], "the test plants nothing"
+
+
 def test_only_the_newest_are_kept(target):
     for number in range(running._KEPT + 5):
         request = f"20261122T02{number // 60:02d}{number % 60:02d}Z-0123456789ab"

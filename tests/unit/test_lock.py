@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import json
 import os
 import stat
 
@@ -133,3 +134,27 @@ def test_owner_that_cannot_be_read_is_unknown(path, content):
         file.write(content)
     assert lock.read_owner(path) is None
     assert lock.describe(None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_fifo_in_place_of_the_lock_is_not_waited_for(path):
+    os.makedirs(os.path.dirname(path))
+    os.mkfifo(path)
+    assert lock.read_owner(path) is None
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        {"pid": "../tmp/planted", "operation": "backup", "since": "2026-11-22T02:00:00Z"},
+        {"pid": True, "operation": "backup", "since": "2026-11-22T02:00:00Z"},
+        {"pid": 1, "operation": ["backup"], "since": "2026-11-22T02:00:00Z"},
+        {"pid": 1, "operation": "backup\nall is well", "since": "2026-11-22T02:00:00Z"},
+        {"pid": 1, "operation": "backup"},
+    ],
+)
+def test_owner_that_was_planted_is_unknown(path, owner):
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w", encoding="ascii") as file:
+        json.dump(owner, file)
+    assert lock.read_owner(path) is None

@@ -107,11 +107,19 @@ def _note_owner(descriptor, operation):
 def read_owner(path):
     """Who wrote itself into the lock file: {pid, operation, since}, or None. It may have died since."""
     try:
-        with open(path, "rb") as source:
+        # Whoever owns the directory may have put a FIFO there, which would be waited for without end.
+        with os.fdopen(files.open_regular(path), "rb") as source:
             owner = json.loads(source.read(4096))
-        return owner if isinstance(owner, dict) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return owner if _is_owner(owner) else None
+
+
+def _is_owner(owner):
+    """Whether it is as `_note_owner` writes it: the pid becomes a part of a path, the texts of a message."""
+    if not isinstance(owner, dict) or type(owner.get("pid")) is not int:
+        return False
+    return all(isinstance(owner.get(key), str) and owner[key].isprintable() for key in ("operation", "since"))
 
 
 def describe(owner):

@@ -12,6 +12,8 @@ from .restore import plan as plan_room
 # Of the newest restore test: a restore makes the copy and proves it, as the test did, keeps the old content and proves
 # that as well, and writes.
 _TIMES_A_TEST = 2.5
+# What a manifest tells beyond that is no time that a test has taken.
+_MOST_SECONDS = 1e6
 
 
 def requirements(session, reference):
@@ -76,4 +78,6 @@ def _places(target, needed, pre_backup):
 def _seconds(entry):
     test = (entry.manifest or {}).get("restore_test")
     seconds = test.get("seconds") if isinstance(test, dict) and test.get("status") == "ok" else None
-    return round(_TIMES_A_TEST * seconds, 3) if isinstance(seconds, (int, float)) else None
+    if isinstance(seconds, (int, float)) and 0 <= seconds < _MOST_SECONDS:
+        return round(_TIMES_A_TEST * seconds, 3)
+    return None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -85,10 +86,12 @@ def _operations(target):
     """What ran, newest first: from the audit log, and of those that came through the gate also their results."""
     polled = {row.get("id"): row for row in running.shown(target)}
     rows = []
-    for line in audit.read(target.audit_log, target.name):
-        if line.get("operation") not in _LOOKS:
-            rows.append({**line, "id": _id(line), "polled": None})
-            del rows[:-_OPERATIONS]
+    # A log that cannot be read is a finding of the checks, and hides nothing else.
+    with contextlib.suppress(OSError):
+        for line in audit.read(target.audit_log, target.name):
+            if line.get("operation") not in _LOOKS:
+                rows.append({**line, "id": _id(line), "polled": None})
+                del rows[:-_OPERATIONS]
     for row in rows:
         row["polled"] = polled.pop(row["id"], None)
     left = [{"id": row["id"], "time": row["started_at"], "polled": row} for row in polled.values()]

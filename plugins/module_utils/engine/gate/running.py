@@ -15,9 +15,11 @@ import json
 import os
 
 from .. import clock, errors, files, lock
+from . import vocabulary
 
 _KEPT = 200
 _LONGEST = 4 * 1024 * 1024
+_STATUSES = ("running", "succeeded", "failed")
 
 
 def directory(target):
@@ -78,9 +80,9 @@ def shown(target):
     """All that are known, oldest first: {id, status (running, succeeded, failed, interrupted), started_at, ...}."""
     place = directory(target)
     found = []
-    for name in sorted(_names(place)):
+    for name in sorted(_names(place))[-_KEPT:]:
         path = os.path.join(place, name)
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             known = _read(path)
             if known.get("status") == "running" and not lock.is_held(path):
                 # Between the look at the text and that at the lock it may have ended.
@@ -94,15 +96,49 @@ def _read(path):
     descriptor = files.open_regular(path)
     with os.fdopen(descriptor, "rb") as source:
         known = json.loads(source.read(_LONGEST))
-    if not isinstance(known, dict):
-        raise ValueError("not an object")
+    if not _is_ours(known, os.path.basename(path)):
+        raise ValueError("not as it was written here")
     return known
+
+
+def _is_ours(known, name):
+    """Whether it has the form of what `Running` writes: the directory is the application's, which may write there."""
+    if (
+        not isinstance(known, dict)
+        or f"{known.get('id')}.json" != name
+        or not vocabulary.REQUEST_ID.fullmatch(name[:-5])
+    ):
+        return False
+    by, error = known.get("by", {}), known.get("error")
+    if not isinstance(by, dict) or not isinstance(known.get("result", {}), dict):
+        return False
+    texts = [known.get("operation"), *by.values()]
+    if known.get("file") is not None:
+        texts.append(known["file"])
+    if "error" in known:
+        if not isinstance(error, dict) or not isinstance(error.get("details"), dict):
+            return False
+        texts += [error.get(key) for key in ("error_code", "cause", "hint")]
+    times = [known.get("started_at"), *([known["finished_at"]] if "finished_at" in known else [])]
+    return (
+        known.get("status") in _STATUSES
+        and all(isinstance(text, str) for text in texts)
+        and all(_is_time(text) for text in times)
+    )
+
+
+def _is_time(text):
+    try:
+        clock.parse(text)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _names(place):
     try:
         return [name for name in os.listdir(place) if name.endswith(".json") and not name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # Whatever the application has made of its directory: the audit log tells what ran.
         return []
 
 

@@ -13,12 +13,15 @@ from starlette.concurrency import run_in_threadpool
 from .problems import Problem
 
 _CHUNK = 256 * 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def answer(facts, descriptor, header, condition):
     """The response for a request with the headers Range and If-Range. It closes the descriptor, also when it fails."""
-    size, tag = facts["stored_bytes"], f'"{facts["sha256"]}"' if facts["sha256"] else None
+    size, sha256 = facts["stored_bytes"], facts["sha256"]
+    # It comes from a manifest, and becomes a header.
+    tag = f'"{sha256}"' if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else None
     headers = {
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-store",

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 
@@ -16,6 +17,7 @@ from . import problems
 # One line with the catalog of thousands of backups.
 _LONGEST = 256 * 1024 * 1024
 _CONNECT_SECONDS = 5.0
+_SURROGATE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 
 
 class Gone(Exception):
@@ -74,7 +76,14 @@ class Gate:
         except OSError as error:
             raise self._unreachable(error) from error
         try:
-            return self._result(json.loads(message)), descriptors[0]
+            answer = decoded(message)
+            if "error" not in answer and not descriptors:
+                raise Gone("no file")
+            return self._result(answer), descriptors[0]
+        except Gone as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise self._unreachable(error) from error
         except BaseException:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -141,7 +150,29 @@ async def _ask(reader, writer, operation, arguments, by):
         raise Gone(str(error)) from error
     if not line.endswith(b"\n"):
         raise Gone("no answer")
-    return json.loads(line)
+    return decoded(line)
+
+
+def decoded(line):
+    """The JSON of bytes. A byte of a file's name that is no UTF-8 comes as half a surrogate, which no answer may have.
+
+    Raises Gone.
+    """
+    try:
+        answer = json.loads(line)
+        return _legible(answer) if _SURROGATE.search(line) else answer
+    except (ValueError, RecursionError) as error:
+        raise Gone("no answer that makes sense") from error
+
+
+def _legible(value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_legible(each) for each in value]
+    if isinstance(value, dict):
+        return {_legible(key): _legible(each) for key, each in value.items()}
+    return value
 
 
 async def quietly(awaitable):

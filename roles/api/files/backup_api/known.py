@@ -63,20 +63,18 @@ class Known:
         self._changed = time.monotonic()
 
     def _take(self, found):
-        self._state = found
-        self._answers.clear()
         views = found["backups"]
         found["by_file"] = {view["file"]: view for view in views}
         regular = [view for view in views if view["kind"] == "regular" and view["status"] == "verified"]
         found["latest"] = regular[0] if regular else None
         # A problem names the file, not where the host keeps it.
         backups, live = found["backup_dir"], found["database"]
-        found["hidden"] = self.gate.hidden = {
-            backups + "/": "",
-            backups: "the backup directory",
-            live: "the database",
-            live.rpartition("/")[0] + "/": "",
-        }
+        found["hidden"] = self.gate.hidden = {backups: "the backup directory", backups + "/": ""}
+        if live:
+            self.gate.hidden[live] = "the database"
+            self.gate.hidden[live.rpartition("/")[0] + "/"] = ""
+        self._state = found
+        self._answers.clear()
 
     async def backup(self, file):
         """The view of one backup, by its name or as the newest. Raises the Problem 404."""

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
-import json
 
 from . import models, render
+from .gate import decoded
 from .problems import Problem, of_engine, without
 
 _STATUSES = {"succeeded": "succeeded", "failed": "failed", "running": "running", "interrupted": "interrupted"}
@@ -53,8 +54,19 @@ def shown(state, running, results):
     """Everything that ran or runs, newest first, as `models.Operation`. ``results`` render a result by operation."""
     rows = [_of_running(row) for row in running]
     known = {row.operationId for row in rows}
-    rows += [_of_line(line, state, results) for line in json.loads(state["operations"]) if line["id"] not in known]
+    lines = [line for line in decoded(state["operations"].encode("ascii")) if line["id"] not in known]
+    rows += [row for row in (_legible(line, state, results) for line in lines) if row is not None]
     return sorted(rows, key=lambda row: row.startedAt or "", reverse=True)
+
+
+def _legible(line, state, results):
+    """What the gate has kept lies in the application's directory; where it makes no sense the audit line alone counts.
+    None where that makes none either.
+    """
+    for polled in (line["polled"], None):
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            return _of_line({**line, "polled": polled}, state, results)
+    return None
 
 
 def _of_running(row):
@@ -82,9 +94,8 @@ def _of_line(line, state, results):
     began = polled.get("started_at")
     if began is None and ended and seconds is not None:
         began = render.iso(render.moment(ended) - datetime.timedelta(seconds=seconds))
-    status = polled.get("status") or ("succeeded" if outcome == "ok" else "failed")
-    if status == "running" and outcome is not None:
-        status = "succeeded" if outcome == "ok" else "failed"
+    # The audit log is the record.
+    status = polled.get("status") if outcome is None else "succeeded" if outcome == "ok" else "failed"
     hidden = state["hidden"]
     return models.Operation(
         operationId=line["id"],

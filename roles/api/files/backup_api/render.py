@@ -44,6 +44,10 @@ def iso(at):
     return at.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _text(value):
+    return value if isinstance(value, str) else None
+
+
 def backup(view):
     return models.Backup(
         fileName=view["file"],
@@ -57,9 +61,9 @@ def backup(view):
         isPinned=view["pinned"],
         compression=view["compression"],
         contentSizeBytes=view["size_bytes"],
-        sha256=view["sha256"],
-        verifiedAt=view["verified_at"],
-        restoreTestedAt=view["restore_tested_at"],
+        sha256=_text(view["sha256"]),
+        verifiedAt=_text(view["verified_at"]),
+        restoreTestedAt=_text(view["restore_tested_at"]),
         problems=view["problems"],
     )
 

@@ -40,33 +40,41 @@ def protocol(seconds):
                 super().shutdown()
                 return
             self._last = True
-            self._waiting.cancel()
             self._wait(min(seconds, _LAST_SECONDS))
 
         def _wait(self, limit):
+            self._stop_waiting()
             self._waiting = asyncio.get_running_loop().call_later(limit, self._too_slow)
 
+        def _stop_waiting(self):
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
+
+        def _is_answering(self):
+            # The cycle of an answered request stays until the next head is whole.
+            return self.cycle is not None and not self.cycle.response_complete
+
         def _too_slow(self):
-            if self.cycle is None or self.cycle.response_complete:
+            self._waiting = None
+            if not self._is_answering():
                 self.transport.close()
 
         def data_received(self, data):
             super().data_received(data)
-            if self.cycle is not None and self._last:
-                self.cycle.keep_alive = False
-            if self.cycle is not None and self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
+            if self._is_answering():
+                self._stop_waiting()
+                if self._last:
+                    self.cycle.keep_alive = False
 
         def on_response_complete(self):
             super().on_response_complete()
             # What follows is another head, and has its time again.
-            if not self.transport.is_closing() and self._waiting is None:
+            if not self.transport.is_closing() and not self._is_answering():
                 self._wait(seconds)
 
         def connection_lost(self, exc):
-            if self._waiting is not None:
-                self._waiting.cancel()
+            self._stop_waiting()
             super().connection_lost(exc)
 
     return Impatient
