@@ -38,8 +38,8 @@ def version(session):
 def state(session, known):
     """{version, same} where nothing has changed since the version ``known``; else with all of it:
 
-    name, its two paths, backups (newest first, as `catalog.Entry.view`), status, checks, statistics, operations, metrics (Prometheus text),
-    retention ({keep_days, max_files}).
+    name, backup_dir, database, backups (newest first, as `catalog.Entry.view`), status, checks, statistics, operations,
+    metrics (Prometheus text), retention ({keep_days, max_files}).
     """
     # Before the reading: a change in between makes the next question read again.
     at = version(session)

@@ -115,7 +115,7 @@ async def test_recovery(
     view = await known.backup(file)
     if answers.later(request):
         return await answers.done(request, known, "test", None, file=view["file"])
-    needs = await known.gate.look("requirements", file=view["file"])
+    needs = await known.gate.needs(view["file"])
     try:
         result = await request.app.state.service.operations.run(known, seen, "test", file=view["file"])
     except Problem as problem:

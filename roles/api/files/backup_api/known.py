@@ -37,7 +37,7 @@ class Known:
             # Whoever waited here is served by what was asked for after it came.
             if self._state is None or self._asked < begun or fresh:
                 at = time.monotonic()
-                found = await self.gate.look("state", known=self._state["version"] if self._state else None)
+                found = await self.gate.look(begun, known=self._state["version"] if self._state else None)
                 if not found["same"]:
                     self._take(found)
                 self._asked = at

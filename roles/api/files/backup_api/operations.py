@@ -59,7 +59,7 @@ def shown(state, running, results):
 
 
 def _legible(line, state, results):
-    """What the gate has kept lies in the application's directory: where it makes no sense the audit line alone counts."""
+    """What the gate has kept lies in the application's directory: where it makes no sense the audit line is all."""
     for polled in (line["polled"], None):
         with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
             return _of_line({**line, "polled": polled}, state, results)
