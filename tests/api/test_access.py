@@ -277,6 +277,10 @@ def test_revoked_token_is_refused_at_once(serve):
     answer = served.ask("GET", "/api/backup", token=token)
     refused(served, answer, 401, "invalid_token")
     assert "revoked" in answer.json["detail"]
+    odd = served.token(jti="lost#2")
+    assert served.ask("GET", "/api/backup", token=odd).status == 200
+    (served.place / "revoked").write_text("# of Ada\nlost#2\n")
+    assert served.ask("GET", "/api/backup", token=odd).status == 401
     (served.place / "revoked").unlink()
     assert served.ask("GET", "/api/backup").status == 401, "a list that is gone lets nobody in"
 

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import signal
+import urllib.parse
 
 import pytest
 from served import PATIENCE, wait_for
@@ -286,3 +287,16 @@ def test_gate_that_is_silent_keeps_nobody_waiting_after_the_first(tmp_path, monk
     answers = asyncio.run(asyncio.wait_for(ask(), PATIENCE))
     assert {(type(answer), answer.error_code) for answer in answers} == {(problems.Problem, "gate_unreachable")}
     assert len(asked) == 1, "each has waited for itself"
+
+
+@pytest.mark.parametrize("name", ["my shop", "why?#x&y=z", "\u5546\u5e97", 'the "shop"', "100%41", "health"])
+def test_name_with_any_character_is_told_as_an_address(serve, name):
+    served = serve((name,))
+    for headers in ((), LATER):
+        answer = served.ask("POST", "/api/backup", headers=headers)
+        assert answer.status in (201, 202), answer.body
+        assert served.ask("GET", answer.headers["location"]).status == 200
+    listed = served.ask("GET", "/api/backup").json
+    assert {row["fileName"].rpartition("_")[0].rpartition("_")[0] for row in listed} == {name}
+    file = urllib.parse.quote(listed[0]["fileName"])
+    assert served.ask("GET", f"/api/backup/download/{file}").status == 200

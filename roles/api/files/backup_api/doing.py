@@ -27,7 +27,7 @@ async def _backup(request, database, wish):
     known, wish = answers.known(request, database), wish or models.NewBackup()
 
     def where(made):
-        return {"Location": f"/api/backup/{made.fileName}?database={known.gate.name}"}
+        return {"Location": answers.place(made.fileName, known)}
 
     arguments = {"pinned": wish.pinned, "annotations": wish.annotations}
     return await answers.done(request, known, "backup", answers.RESULTS["backup"], 201, where, **arguments)

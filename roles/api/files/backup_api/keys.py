@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import threading
 import time
 import urllib.request
@@ -212,6 +213,7 @@ class Revoked:
         mark = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
         if mark != self._mark:
             lines = pathlib.Path(self._path).read_text(encoding="utf-8", errors="replace").splitlines()
-            self._known = frozenset(line.split("#")[0].strip() for line in lines) - {""}
+            # A '#' begins a comment only after a blank: it may be a part of an id.
+            self._known = frozenset(re.split(r"(?:^|\s)#", line)[0].strip() for line in lines) - {""}
             self._mark = mark
         return jti in self._known
