@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import itertools
 import json
 import secrets
+import threading
 import time
 
 import jwt
@@ -64,6 +68,8 @@ BAD_TOKENS = {
     "valid for a year": lambda served: served.token(exp=NOW + 366 * 86400),
     "too long": lambda served: served.token(more="x" * 9000),
     "a subject that is no text": lambda served: served.token(sub=""),
+    "an end that is a text": lambda served: served.token(exp=str(NOW + 60)),
+    "a begin that is a text": lambda served: served.token(iat=str(NOW)),
     "a subject with a line break": lambda served: served.token(sub="ada\nroot"),
 }
 
@@ -175,6 +181,116 @@ def test_keys_of_an_address_are_kept_when_it_is_gone(serve):
     assert status(private, "one") == status(other, "two") == 200, "the last good keys are forgotten"
 
 
+def _answering(content, status=200, headers=()):
+    """A server of keys on loopback, that answers this: (server, its address)."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for key, value in headers:
+                self.send_header(key, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for part in content:
+                    self.wfile.write(part)
+
+        def log_message(self, *_words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
+
+
+def _pair():
+    private = ed25519.Ed25519PrivateKey.generate()
+    return private, json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(private.public_key()))
+
+
+@contextlib.contextmanager
+def _keys(url):
+    from backup_api import keys, settings
+
+    yield keys.Keys(settings.Tokens(algorithm="EdDSA", jwks_url=url))
+
+
+def test_keys_of_an_address_are_used_and_asked_for_once(serve):
+    private, row = _pair()
+    server, url = _answering([json.dumps({"keys": [{**row, "kid": "one"}]}).encode()])
+    served = serve(begin=False)
+    served.settings["tokens"] = {"algorithm": "EdDSA", "jwks_url": url}
+    served.configure()
+    with contextlib.closing(server.socket):
+        served.start()
+        raw = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        token = served.token(key=raw, algorithm="EdDSA", kid="one")
+        assert served.ask("GET", "/api/backup", token=token).status == 200
+        server.shutdown()
+    assert served.ask("GET", "/api/backup", token=token).status == 200, "the address is gone, the key is known"
+
+
+BAD_JWKS = {
+    "a list": [b"[]"],
+    "no list of keys": [b'{"keys": {"a": 1}}'],
+    "keys that are none": [b'{"keys": [1, null, {"kid": []}, {"kid": "x", "kty": []}, {"kid": "x", "kty": "OKP"}]}'],
+    "no JSON": [b"<html>"],
+    "nested deeply": [b"[" * 100_000],
+    "bytes": [b"\xff"],
+    "more than keys can be": itertools.repeat(b"x" * 65536),
+}
+
+
+@pytest.mark.parametrize("why", BAD_JWKS)
+def test_address_that_answers_nonsense_leaves_the_service_there(why, caplog):
+    server, url = _answering(BAD_JWKS[why])
+    with contextlib.closing(server.socket), _keys(url) as found:
+        found.load()
+        assert found.find("x") is None
+        server.shutdown()
+    assert caplog.records, "nobody is told"
+
+
+def test_address_that_leads_elsewhere_is_not_followed(caplog):
+    _private, row = _pair()
+    other, elsewhere = _answering([json.dumps({"keys": [{**row, "kid": "one"}]}).encode()])
+    server, url = _answering([], 302, [("Location", elsewhere)])
+    with contextlib.closing(server.socket), contextlib.closing(other.socket):
+        with _keys(elsewhere) as found:
+            assert found.find("one"), "the test has no key"
+        with _keys(url) as found:
+            assert found.find("one") is None
+        server.shutdown()
+        other.shutdown()
+
+
+def test_address_that_answers_drop_by_drop_is_given_up(monkeypatch, caplog):
+    from backup_api import keys
+
+    ended = threading.Event()
+    monkeypatch.setattr(keys, "_FETCH_SECONDS", 0.5)
+
+    def drops():
+        while not ended.wait(0.05):
+            yield b" "
+
+    server, url = _answering(drops())
+    with contextlib.closing(server.socket), _keys(url) as found:
+        found.load()
+        ended.set()
+        server.shutdown()
+    assert "has not answered within" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1.example.org/keys", "http://127.0.0.1@example.org/keys", "file:///etc/keys", "https://"]
+)
+def test_address_of_keys_that_is_not_safe_is_refused(url):
+    from backup_api import settings
+
+    with pytest.raises(ValueError, match="has to be https"):
+        settings.Tokens(algorithm="RS256", jwks_url=url)
+
+
 def test_keys_are_rotated_without_a_restart(serve):
     served = serve()
     new = secrets.token_hex(24).encode()
@@ -207,6 +323,10 @@ def test_revoked_token_is_refused_at_once(serve):
     answer = served.ask("GET", "/api/backup", token=token)
     refused(served, answer, 401, "invalid_token")
     assert "revoked" in answer.json["detail"]
+    odd = served.token(jti="lost#2")
+    assert served.ask("GET", "/api/backup", token=odd).status == 200
+    (served.place / "revoked").write_text("# of Ada\nlost#2\n")
+    assert served.ask("GET", "/api/backup", token=odd).status == 401
     (served.place / "revoked").unlink()
     assert served.ask("GET", "/api/backup").status == 401, "a list that is gone lets nobody in"
 

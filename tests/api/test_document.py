@@ -26,7 +26,7 @@ def test_service_does_what_its_document_says(serve):
     words = [str(pathlib.Path(sys.executable).parent / "schemathesis"), "run"]
     words += [f"http://127.0.0.1:{served.port}/openapi.json", "-H", f"Authorization: Bearer {token}"]
     words += ["--max-examples", EXAMPLES, "--checks", "all", "--phases", "examples,coverage,fuzzing"]
-    words += ["--generation-database", "none", "--no-color"]
+    words += ["--generation-database", "none", "--no-color", "--request-timeout", "60"]
     # Found in advance, so that a run of CI tries the same as the one before.
     words += ["--seed", "1"] if EXAMPLES == "8" else []
     done = subprocess.run(words, cwd=served.place, capture_output=True, text=True, check=False)

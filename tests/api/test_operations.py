@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import http.client
@@ -11,6 +12,7 @@ import json
 import os
 import pathlib
 import signal
+import urllib.parse
 
 import pytest
 from served import PATIENCE, wait_for
@@ -273,3 +275,40 @@ def test_audit_log_is_the_record_of_an_operation(serve):
         found = served.ask("GET", f"/api/backup/operations/{request}")
         assert (found.status, found.json["status"], found.json["requestedBy"]) == (200, "succeeded", "ada")
         assert served.ask("GET", "/health", token=None).json["databases"] == {"shop": "healthy"}
+
+
+def test_gate_that_is_silent_keeps_nobody_waiting_after_the_first(tmp_path, monkeypatch):
+    """Its user, who is the application, can stop it. The service has places for so many requests."""
+    from backup_api import gate, known, problems, settings
+
+    monkeypatch.setattr(gate, "LOOK_SECONDS", 0.2)
+    asked = []
+    place = str(tmp_path / "silent.sock")
+
+    async def silent(reader, _writer):
+        asked.append(await reader.readline())
+        await reader.read()
+
+    async def ask():
+        async with await asyncio.start_unix_server(silent, place):
+            shop = known.Known(gate.Gate(settings.Database(name="shop", gate=place)))
+            answers = await asyncio.gather(*(shop.state() for _n in range(20)), return_exceptions=True)
+            shop.gate.close()
+            return answers
+
+    answers = asyncio.run(asyncio.wait_for(ask(), PATIENCE))
+    assert {(type(answer), answer.error_code) for answer in answers} == {(problems.Problem, "gate_unreachable")}
+    assert len(asked) == 1, "each has waited for itself"
+
+
+@pytest.mark.parametrize("name", ["my shop", "why?#x&y=z", "\u5546\u5e97", 'the "shop"', "100%41", "health"])
+def test_name_with_any_character_is_told_as_an_address(serve, name):
+    served = serve((name,))
+    for headers in ((), LATER):
+        answer = served.ask("POST", "/api/backup", headers=headers)
+        assert answer.status in (201, 202), answer.body
+        assert served.ask("GET", answer.headers["location"]).status == 200
+    listed = served.ask("GET", "/api/backup").json
+    assert {row["fileName"].rpartition("_")[0].rpartition("_")[0] for row in listed} == {name}
+    file = urllib.parse.quote(listed[0]["fileName"])
+    assert served.ask("GET", f"/api/backup/download/{file}").status == 200

@@ -287,12 +287,7 @@ def test_manifest_that_others_have_written_ends_no_answer(serve, why):
     served = serve()
     served.first = served.made()
     planted(served, MANIFESTS[why])
-    for path in (
-        "/api/backup",
-        *FIELDS,
-        f"/api/backup/download/{served.first}",
-        f"/api/backup/recovery-info/{served.first}",
-    ):
+    for path in ("/api/backup", *FIELDS, f"/api/backup/download/{served.first}"):
         answer = served.ask("GET", path)
         assert answer.status == 200 and "set-cookie" not in answer.headers, (path, answer.body)
     assert "Traceback" not in served.log()

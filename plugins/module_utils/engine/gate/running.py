@@ -102,12 +102,9 @@ def _read(path):
 
 
 def _is_ours(known, name):
-    """Whether it has the form of what `Running` writes: the directory is the application's, which may write there."""
-    if (
-        not isinstance(known, dict)
-        or f"{known.get('id')}.json" != name
-        or not vocabulary.REQUEST_ID.fullmatch(name[:-5])
-    ):
+    """Whether it has the form of what `Running` writes: the directory is the application's, which may write as well."""
+    request = name[: -len(".json")]
+    if not isinstance(known, dict) or known.get("id") != request or not vocabulary.REQUEST_ID.fullmatch(request):
         return False
     by, error = known.get("by", {}), known.get("error")
     if not isinstance(by, dict) or not isinstance(known.get("result", {}), dict):

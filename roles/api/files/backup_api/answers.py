@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import re
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Path, Query, Request, Response
 from pydantic import BeforeValidator
@@ -75,6 +76,11 @@ def known(request, database):
     return found
 
 
+def place(path, found):
+    """The address of something of a database: their names may have any character that can be printed."""
+    return f"/api/backup/{quote(path)}?database={quote(found.gate.name, safe='')}"
+
+
 def dumped(model, status=200, headers=None):
     return Response(model.model_dump_json(), status, headers, "application/json")
 
@@ -86,7 +92,7 @@ async def done(request: Request, found, operation, make, status=200, headers=Non
     service, seen = request.app.state.service, request.state.request
     if later(request):
         service.operations.begin(found, seen, operation, **arguments)
-        where = f"/api/backup/operations/{seen.id}?database={found.gate.name}"
+        where = place(f"operations/{seen.id}", found)
         accepted = models.Accepted(operationId=seen.id, status="running", location=where)
         return dumped(accepted, 202, {"Location": where, "Preference-Applied": "respond-async"})
     result = await service.operations.run(found, seen, operation, **arguments)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import logging
@@ -21,8 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
-from . import answers, auth, doing, guard, keys, looking, models, problems, render, tokens
-from .gate import Gate
+from . import answers, auth, doing, gate, guard, keys, looking, models, problems, render, tokens
 from .known import Known
 from .metrics import Metrics
 from .operations import Operations
@@ -48,7 +48,7 @@ class Service:
         self.rates = Rates(settings.rates)
         self.keys = keys.Keys(settings.tokens)
         self.checker = tokens.Checker(settings.tokens, self.keys, keys.Revoked(settings.tokens.revoked_file))
-        self.known = {database.name: Known(Gate(database)) for database in settings.databases}
+        self.known = {database.name: Known(gate.Gate(database)) for database in settings.databases}
         self.operations = Operations(self.metrics.running)
         self.refusals = guard.Refusals(self._write, limits.parse(settings.rates.refused).amount)
 
@@ -81,10 +81,13 @@ class Service:
         name = request.database or next(iter(self.known))
         code = request.problem.error_code if request.problem else str(request.status)
         what = f"{request.method} {_shown(request.path)}"[:200]
+        line = self.known[name].gate.do(
+            "refused", request.by(), request=what, outcome=code, status=request.status, times=times
+        )
         try:
-            await self.known[name].gate.do(
-                "refused", request.by(), request=what, outcome=code, status=request.status, times=times
-            )
+            await asyncio.wait_for(line, gate.LOOK_SECONDS)
+        except asyncio.TimeoutError:
+            _LOG.error("the refusal %s has no audit line: the gate of '%s' is silent", request.id, name)
         except Problem as problem:
             _LOG.error("the refusal %s has no audit line: %s", request.id, problem.detail)
 
@@ -130,7 +133,9 @@ def _add_service_routes(application, service):
     @application.get("/health", response_model=models.Alive, tags=["service"], summary="Is the service there?")
     async def health():
         """For load balancers: no token, no paths, no file names."""
-        found = {name: await _status(known) for name, known in service.known.items()}
+        # At once: one gate that is silent does not hold up what is told of the others.
+        told = await asyncio.gather(*map(_status, service.known.values()))
+        found = dict(zip(service.known, told))
         worst = max(found.values(), key=("healthy", "degraded", "unhealthy", "unknown").index)
         return answers.dumped(models.Alive(status=worst, databases=found))
 

@@ -30,7 +30,7 @@ async def _backup(request, database, wish):
     known, wish = answers.known(request, database), wish or models.NewBackup()
 
     def where(made):
-        return {"Location": f"/api/backup/{made.fileName}?database={known.gate.name}"}
+        return {"Location": answers.place(made.fileName, known)}
 
     arguments = {"pinned": wish.pinned, "annotations": wish.annotations}
     return await answers.done(request, known, "backup", answers.RESULTS["backup"], 201, where, **arguments)
@@ -118,7 +118,7 @@ async def test_recovery(
     view = await known.backup(file)
     if answers.later(request):
         return await answers.done(request, known, "test", None, file=view["file"])
-    needs = await known.gate.look("requirements", file=view["file"])
+    needs = await known.gate.needs(view["file"])
     try:
         result = await request.app.state.service.operations.run(known, seen, "test", file=view["file"])
     except Problem as problem:

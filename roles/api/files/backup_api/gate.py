@@ -11,12 +11,17 @@ import os
 import re
 import socket
 import subprocess
+import time
 
 from . import problems
 
 # One line with the catalog of thousands of backups.
 _LONGEST = 256 * 1024 * 1024
 _CONNECT_SECONDS = 5.0
+# The state of thousands of backups takes a few seconds where the host is busy.
+LOOK_SECONDS = 15.0
+_SILENT_SECONDS = 5.0
+_NEEDS_SECONDS = 60.0
 _SURROGATE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 
 
@@ -33,20 +38,48 @@ class Gate:
         self._place = database.gate
         self._looking = None
         self._turn = asyncio.Lock()
+        self._silent_until = 0.0
 
-    async def look(self, operation, **arguments):
-        """Ask what is answered at once, on the connection that stays. Raises Problem."""
+    async def look(self, since, **arguments):
+        """Ask for the state, on the connection that stays. ``since`` is when the asker came. Raises Problem.
+
+        A gate that is silent (its user can stop it) keeps nobody waiting after the first: all who came meanwhile, and
+        for a while after it, are told at once.
+        """
         async with self._turn:
             for attempt in (1, 2):
+                if since < self._silent_until:
+                    raise self._unreachable(TimeoutError())
                 try:
                     if self._looking is None:
                         self._looking = await self._connect()
-                    return self._result(await _ask(*self._looking, operation, arguments, {}))
+                    answer = await asyncio.wait_for(_ask(*self._looking, "state", arguments, {}), LOOK_SECONDS)
                 except Gone as error:
                     self._hang_up()
                     if attempt == 2:
                         raise self._unreachable(error) from error
+                except asyncio.TimeoutError as error:
+                    self._hang_up()
+                    self._silent_until = time.monotonic() + _SILENT_SECONDS
+                    raise self._unreachable(error) from error
+                except BaseException:
+                    # What it would still answer must not be taken for the next answer.
+                    self._hang_up()
+                    raise
+                else:
+                    return self._result(answer)
         raise AssertionError("unreachable")
+
+    async def needs(self, file):
+        """What a restore of the file needs: it may wait for the database, so it has a connection of its own."""
+        try:
+            reader, writer = await self._connect()
+            with contextlib.closing(writer):
+                asked = _ask(reader, writer, "requirements", {"file": file}, {})
+                answer = await asyncio.wait_for(asked, _NEEDS_SECONDS)
+        except (Gone, asyncio.TimeoutError) as error:
+            raise self._unreachable(error) from error
+        return self._result(answer)
 
     async def do(self, operation, by, **arguments):
         """Have an operation done, on a connection of its own. Raises Problem. Cancelled, the operation goes on."""

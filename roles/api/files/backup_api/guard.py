@@ -182,8 +182,10 @@ class Refusals:
             self._put(*rest)
 
     def _put(self, request, times):
-        with contextlib.suppress(asyncio.QueueFull):
+        try:
             self._queue.put_nowait((request, times))
+        except asyncio.QueueFull:
+            _LOG.error("the refusal %s has no audit line: too many wait for theirs", request.id)
 
     async def _run(self):
         while True:
@@ -192,7 +194,10 @@ class Refusals:
             except asyncio.TimeoutError:
                 self._flush_old()
                 continue
-            await self._write(request, times)
+            try:
+                await self._write(request, times)
+            except Exception:
+                _LOG.exception("the refusal %s has no audit line", request.id)
             self._queue.task_done()
             self._flush_old()
 

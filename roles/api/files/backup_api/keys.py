@@ -8,12 +8,15 @@ token that it has signed is out of date.
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
 import pathlib
+import re
 import threading
 import time
+import urllib.request
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,6 +30,8 @@ _LOOK_SECONDS = 1.0
 # A token with an unknown kid has the address asked again, but not more often than that.
 _AGAIN_SECONDS = 30.0
 _FETCH_SECONDS = 5
+_CHUNK = 64 * 1024
+_LARGEST_JWKS = 1024 * 1024
 _SMALLEST_RSA = 2048
 _KINDS = {"RS256": rsa.RSAPublicKey, "ES256": ec.EllipticCurvePublicKey, "EdDSA": ed25519.Ed25519PublicKey}
 SECRET, PUBLIC = ".secret", ".pem"
@@ -70,13 +75,18 @@ def _of_file(algorithm, path):
 
 def _of_jwks(algorithm, document, where):
     """{kid: key} of those of a JWKS that are for signatures of this algorithm."""
+    rows = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        raise UnusableKey(f"{where} is no JWKS")
     found = {}
-    for row in document.get("keys", ()):
-        if row.get("use", "sig") != "sig" or row.get("alg", algorithm) != algorithm or not row.get("kid"):
+    for row in rows:
+        if not isinstance(row, dict) or not isinstance(row.get("kid"), str) or not row["kid"]:
+            continue
+        if row.get("use", "sig") != "sig" or row.get("alg", algorithm) != algorithm:
             continue
         try:
             found[row["kid"]] = checked(algorithm, jwt.PyJWK(row, algorithm).key, f"{where}: the key {row['kid']}")
-        except (jwt.PyJWTError, UnusableKey) as error:
+        except (jwt.PyJWTError, UnusableKey, TypeError, ValueError, AttributeError) as error:
             _LOG.warning("%s: a key is left out: %s", where, error)
     return found
 
@@ -106,11 +116,16 @@ class Keys:
 
     def find(self, kid):
         """The key of that id; without an id the only one that there is. Blocks while an address is asked."""
-        with self._lock:
-            self._refresh(kid=kid)
-            if kid is None:
-                return next(iter(self._found.values())) if len(self._found) == 1 else None
-            return self._found.get(kid)
+        # While an address is asked, only those wait for it whose key is not known yet.
+        if self._lock.acquire(blocking=kid not in self._found):
+            try:
+                self._refresh(kid=kid)
+            finally:
+                self._lock.release()
+        found = self._found
+        if kid is None:
+            return next(iter(found.values())) if len(found) == 1 else None
+        return found.get(kid)
 
     def _refresh(self, kid=None, first=False):
         now = time.monotonic()
@@ -120,7 +135,7 @@ class Keys:
             elif first or now - self._looked >= _LOOK_SECONDS:
                 self._looked = now
                 self._read()
-        except (OSError, ValueError, UnusableKey, jwt.PyJWTError) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException, UnusableKey) as error:
             if first and not self._tokens.jwks_url:
                 raise UnusableKey(str(error)) from error
             _LOG.error("the keys could not be read again, the last ones stay in use: %s", error)
@@ -147,10 +162,32 @@ class Keys:
         if age is not None and age < self._tokens.jwks_seconds and not (unknown and age >= _AGAIN_SECONDS):
             return
         self._fetched = now
-        client = jwt.PyJWKClient(self._tokens.jwks_url, cache_jwk_set=False, timeout=_FETCH_SECONDS)
-        found = _of_jwks(self._tokens.algorithm, client.fetch_data(), self._tokens.jwks_url)
+        url = self._tokens.jwks_url
+        found = _of_jwks(self._tokens.algorithm, json.loads(_fetched(url)), url)
         if found:
             self._found = found
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The configured address is what is trusted, and no other that it names."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        return None
+
+
+def _fetched(url):
+    """What the address answers, within its time and size. Raises OSError, also for a redirect."""
+    deadline = time.monotonic() + _FETCH_SECONDS
+    content = b""
+    with urllib.request.build_opener(_NoRedirect).open(url, timeout=_FETCH_SECONDS) as answer:
+        # One read each, of what is there: a server that sends drop by drop is out of time as well.
+        while part := answer.read1(_CHUNK):
+            content += part
+            if len(content) > _LARGEST_JWKS:
+                raise OSError(f"{url} has answered more than {_LARGEST_JWKS} bytes")
+            if time.monotonic() > deadline:
+                raise OSError(f"{url} has not answered within {_FETCH_SECONDS} s")
+    return content
 
 
 def _stats(paths):
@@ -176,6 +213,7 @@ class Revoked:
         mark = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
         if mark != self._mark:
             lines = pathlib.Path(self._path).read_text(encoding="utf-8", errors="replace").splitlines()
-            self._known = frozenset(line.split("#")[0].strip() for line in lines) - {""}
+            # A '#' begins a comment only after a blank: it may be a part of an id.
+            self._known = frozenset(re.split(r"(?:^|\s)#", line)[0].strip() for line in lines) - {""}
             self._mark = mark
         return jti in self._known

@@ -53,7 +53,7 @@ class Known:
         async with self._turn:
             if self._state is None or self._asked < begun:
                 at = time.monotonic()
-                found = await self.gate.look("state", known=self._state["version"] if self._state else None)
+                found = await self.gate.look(begun, known=self._state["version"] if self._state else None)
                 if not found["same"]:
                     self._take(found)
                 self._asked = at

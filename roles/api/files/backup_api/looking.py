@@ -134,7 +134,7 @@ async def recovery_info(request: Request, file: answers.File, caller=READ, datab
     """What a restore of this backup needs and would do, without trying it."""
     known = answers.known(request, database)
     view = await known.backup(file)
-    found = await known.gate.look("requirements", file=view["file"])
+    found = await known.gate.needs(view["file"])
     return answers.dumped(render.recovery_info(view, found))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import urllib.parse
 from typing import Literal, Optional, Union
 
 import limits
@@ -60,8 +61,11 @@ class Tokens(_Strict):
             raise ValueError("exactly one of keys_dir, jwks_file and jwks_url is needed")
         if self.algorithm == "HS256" and given != ["keys_dir"]:
             raise ValueError("HS256 takes its secrets from keys_dir")
-        if self.jwks_url and not self.jwks_url.startswith(("https://", "http://127.0.0.1", "http://[::1]")):
-            raise ValueError("jwks_url has to be https")
+        if self.jwks_url:
+            parts = urllib.parse.urlsplit(self.jwks_url)
+            near = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")
+            if not parts.hostname or not (parts.scheme == "https" or near):
+                raise ValueError("jwks_url has to be https")
         return self
 
 

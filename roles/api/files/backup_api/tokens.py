@@ -88,6 +88,8 @@ class Checker:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
             raise Refused("the token's subject is malformed")
+        if not all(isinstance(claims[key], (int, float)) for key in ("exp", "iat")):
+            raise Refused("the token's times are malformed")
         if claims["exp"] - claims["iat"] > self._tokens.longest_lifetime:
             raise Refused("the token lives longer than this service accepts")
         try:
