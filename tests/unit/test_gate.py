@@ -336,7 +336,7 @@ def test_token_is_signed_by_the_installed_program(tmp_path):
         "import sys\ndef main():\n    print('signed', sys.argv[1:])\n    return 0\n"
     )
     signed = issuing.token(["--scope", "read"], {"DIGITALME_BACKUP_API_HOME": str(home)})
-    assert signed == "signed ['token', '--scope', 'read']"
+    assert signed == f"signed ['--config', '{home}/api.json', 'token', '--scope', 'read']"
     (home / "backup_api" / "__main__.py").write_text(
         "import sys\ndef main():\n    sys.stderr.write('no key')\n    return 2\n"
     )

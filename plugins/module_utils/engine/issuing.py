@@ -23,7 +23,9 @@ def token(words, environment=None):
         hint = "Install it with the playbook api.yml, or sign on the controller (lookup digitalme.backup.jwt)."
         raise errors.UsageError("the REST API is not installed here", path=home, hint=hint)
     try:
-        done = processes.run([python, "-c", _PROGRAM, home, "token", *words])
+        done = processes.run(
+            [python, "-c", _PROGRAM, home, "--config", os.path.join(home, "api.json"), "token", *words]
+        )
     except OSError as error:
         raise errors.from_os_error(error, python) from error
     if done.returncode:

@@ -26,19 +26,10 @@ _PROVE = "Choose one that is verified; or validate this one, on the host with --
 _OF_THE_BACKUP = ("backup_invalid", "unverifiable", "no_space", "verification_failed")
 
 
-async def _backup(request, database, wish):
-    known, wish = answers.known(request, database), wish or models.NewBackup()
-
-    def where(made):
-        return {"Location": answers.place(made.fileName, known)}
-
-    arguments = {"pinned": wish.pinned, "annotations": wish.annotations}
-    return await answers.done(request, known, "backup", answers.RESULTS["backup"], 201, where, **arguments)
-
-
 _MADE = {"status_code": 201, "response_model": models.Made, "responses": answers.DOING}
 
 
+@ROUTER.post("/pre-recovery-backup", summary="Make a backup before a recovery", **_MADE)
 @ROUTER.post("", summary="Make a backup now", **_MADE)
 async def backup(
     request: Request,
@@ -47,20 +38,16 @@ async def backup(
     database: Optional[str] = answers.DATABASE,
     prefer: Optional[str] = _PREFER,
 ):
-    """Of the live database, while its writers go on; verified as the host is configured."""
-    return await _backup(request, database, wish)
+    """Of the live database, while its writers go on; verified as the host is configured. A restore makes its own
+    pre-recovery backup as well.
+    """
+    known, wish = answers.known(request, database), wish or models.NewBackup()
 
+    def where(made):
+        return {"Location": answers.place(made.fileName, known)}
 
-@ROUTER.post("/pre-recovery-backup", summary="Make a backup before a recovery", **_MADE)
-async def pre_recovery_backup(
-    request: Request,
-    wish: Annotated[Optional[models.NewBackup], Body()] = None,
-    caller=COSTLY,
-    database: Optional[str] = answers.DATABASE,
-    prefer: Optional[str] = _PREFER,
-):
-    """As `POST /api/backup`. A restore makes its own pre-recovery backup as well."""
-    return await _backup(request, database, wish)
+    arguments = {"pinned": wish.pinned, "annotations": wish.annotations}
+    return await answers.done(request, known, "backup", answers.RESULTS["backup"], 201, where, **arguments)
 
 
 @ROUTER.post("/cleanup", response_model=models.Cleanup, responses=answers.DOING, summary="Expire backups")
