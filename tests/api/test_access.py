@@ -402,3 +402,10 @@ def test_flood_of_one_address_is_answered_and_makes_no_flood_of_lines(serve):
     lines = [row for row in served.audit() if row["operation"] == "request"]
     assert len(lines) <= 30, "one line for each is a flood of its own"
     assert sum(row["times"] for row in lines) == 10_000, "what was refused and is not told"
+
+
+@pytest.mark.parametrize(("address", "told"), [("x" * 300, "unknown"), ("fe80::1%" + "x" * 300, "fe80::1")])
+def test_address_that_a_proxy_makes_up_takes_no_audit_line_away(serve, address, told):
+    served = serve(trusted_proxies=["127.0.0.1"])
+    line = refused(served, served.ask("GET", "/x", headers=[("X-Forwarded-For", address)]), 404, "not_found")
+    assert line["by"]["address"] == told

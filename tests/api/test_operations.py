@@ -312,3 +312,17 @@ def test_name_with_any_character_is_told_as_an_address(serve, name):
     assert {row["fileName"].rpartition("_")[0].rpartition("_")[0] for row in listed} == {name}
     file = urllib.parse.quote(listed[0]["fileName"])
     assert served.ask("GET", f"/api/backup/download/{file}").status == 200
+
+
+def test_directory_that_somebody_has_filled_ends_no_other_database(serve):
+    served = serve(("shop", "ledger"))
+    served.made()
+    (path,) = served.backups().glob("*.json")
+    known = json.loads(path.read_text())
+    for hour in range(10):
+        name = f"shop_20260101_{hour:02d}0000.db"
+        (served.backups() / name).write_bytes(b"")
+        filled = {**known, "file": name, "stored_bytes": 0, "annotations": {"why": "x" * 3_000_000}}
+        (served.backups() / f"{name}.json").write_text(json.dumps(filled))
+    assert served.ask("GET", "/api/backup").json["error_code"] == "gate_unreachable"
+    assert served.ask("GET", "/api/backup?database=ledger").status == 200

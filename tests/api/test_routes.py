@@ -219,6 +219,16 @@ def test_body_that_is_too_large_is_refused(shop):
         assert b" 413 " in client.recv(1000).split(b"\r\n")[0]
 
 
+def test_body_whose_length_is_told_twice_is_refused(shop):
+    with contextlib.closing(socket.create_connection(("127.0.0.1", shop.port), PATIENCE)) as client:
+        head = b"POST /api/backup HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+        client.sendall(head + b"0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+    assert answer.count(b"HTTP/1.1 ") == 1 and b" 400 " in answer.split(b"\r\n")[0]
+
+
 def test_methods_and_routes_that_are_not_there(shop):
     refused(shop, shop.ask("PUT", "/api/backup"), 405, "method_not_allowed")
     refused(shop, shop.ask("GET", "/api/other"), 404, "not_found")

@@ -195,6 +195,21 @@ def test_name_that_is_not_configured_has_no_gate(place):
         operations.gate(name="other", config_path=str(place / "config.json"))
 
 
+def test_row_counts_of_many_tables_are_told_of_the_newest(place, monkeypatch):
+    from engine.gate import reading
+    from engine.operations import gates
+
+    about = {"name": "app", "config_path": str(place / "config.json")}
+    for _n in range(3):
+        operations.backup(**about)
+    known = json.loads(gates.state(**about)["backups"][0]["manifest"])
+    size = sum(len(name) + 10 for name in known["source"]["tables"])
+    monkeypatch.setattr(reading, "_COUNTS_BYTES", 2 * size)
+    told = [json.loads(row["manifest"]) for row in gates.state(**about)["backups"]]
+    assert ["tables" in known["source"] for known in told] == [True, True, False]
+    assert told[2]["sha256"] and told[2]["source"]["path"]
+
+
 # --- what is kept of an operation ------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,12 @@ class Guard:
     async def _body(self, scope, receive):
         """The whole body, within its size and time: what is read slowly holds no operation."""
         largest = self._service.settings.largest_body
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            # A proxy in front may have taken the other for where the request ends.
+            headers = {"Connection": "close"}
+            raise Problem(400, "invalid_request", "the length of the body is told twice", headers=headers)
+        length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > largest:
             raise Problem(413, "body_too_large", f"the body may have {largest} bytes", headers={"Connection": "close"})
         body = b""
@@ -109,8 +114,10 @@ class _Request:
         self.id = new_id()
         self.method = scope["method"]
         self.path = scope["path"]
-        self.address = scope["client"][0] if scope.get("client") else "local"
-        self.network = network(self.address) if scope.get("client") else "local"
+        # By a proxy's X-Forwarded-For it is what anybody has written; the zone of an IPv6 address can be any text.
+        client = scope["client"][0].partition("%")[0] if scope.get("client") else "local"
+        self.network = network(client) if scope.get("client") else "local"
+        self.address = self.network if self.network == "unknown" else client
         self.route = None
         self.subject = None
         self.database = None

@@ -140,7 +140,7 @@ async def recovery_info(request: Request, file: answers.File, caller=READ, datab
 
 @ROUTER.get("/{file}", responses=answers.LOOKING, summary="The manifest of a backup")
 async def manifest(request: Request, file: answers.File, caller=READ, database: Optional[str] = answers.DATABASE):
-    """As it lies beside the backup (its fields are the engine's)."""
+    """As it lies beside the backup (its fields are the engine's); older ones without the row counts of many tables."""
     view = await answers.known(request, database).backup(file)
     if view["manifest"] is None:
         raise Problem(404, "backup_not_found", "this backup has no manifest", next_step="Adopt it: validate --adopt.")
