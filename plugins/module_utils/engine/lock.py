@@ -117,7 +117,8 @@ def read_owner(path):
 
 def _is_owner(owner):
     """Whether it is as `_note_owner` writes it: the pid becomes a part of a path, the texts of a message."""
-    if not isinstance(owner, dict) or type(owner.get("pid")) is not int:
+    pid = owner.get("pid") if isinstance(owner, dict) else None
+    if not isinstance(pid, int) or isinstance(pid, bool):
         return False
     return all(isinstance(owner.get(key), str) and owner[key].isprintable() for key in ("operation", "since"))
 
