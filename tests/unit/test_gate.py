@@ -295,6 +295,18 @@ def test_operation_that_was_planted_is_not_shown(target, why):
     assert [known["id"] for known in running.shown(target)] == [REQUEST, planted], "the test plants nothing"
 
 
+def test_files_of_others_are_not_removed_with_the_oldest(target, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    names = {f"{number:03d}.json" for number in range(running._KEPT + 5)}
+    for name in names:
+        (other / name).write_text("{}")
+    os.mkdir(target.state_dir)
+    os.symlink(other, running.directory(target))
+    running.Running(target, REQUEST, {"operation": "backup"}).ended(status="succeeded", result={})
+    assert names <= set(os.listdir(other))
+
+
 def test_only_the_newest_are_kept(target):
     for number in range(running._KEPT + 5):
         request = f"20261122T02{number // 60:02d}{number % 60:02d}Z-0123456789ab"

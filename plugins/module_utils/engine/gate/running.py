@@ -13,12 +13,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 
 from .. import clock, errors, files, lock
 from . import vocabulary
 
 _KEPT = 200
 _LONGEST = 4 * 1024 * 1024
+# Nothing else is read, or removed: the application may have made the directory a link to another.
+_FILE = re.compile(vocabulary.REQUEST_ID.pattern + r"\.json")
 _STATUSES = ("running", "succeeded", "failed")
 
 
@@ -104,7 +107,7 @@ def _read(path):
 def _is_ours(known, name):
     """Whether it has the form of what `Running` writes: the directory is the application's, which may write as well."""
     request = name[: -len(".json")]
-    if not isinstance(known, dict) or known.get("id") != request or not vocabulary.REQUEST_ID.fullmatch(request):
+    if not isinstance(known, dict) or known.get("id") != request:
         return False
     by, error = known.get("by", {}), known.get("error")
     if not isinstance(by, dict) or not isinstance(known.get("result", {}), dict):
@@ -134,7 +137,7 @@ def _is_time(text):
 
 def _names(place):
     try:
-        return [name for name in os.listdir(place) if name.endswith(".json") and not name.startswith(".")]
+        return [name for name in os.listdir(place) if _FILE.fullmatch(name)]
     except OSError:  # Whatever the application has made of its directory: the audit log tells what ran.
         return []
 
