@@ -252,11 +252,12 @@ def test_gate_that_is_killed_leaves_an_interrupted_operation(serve):
 
 
 def test_gate_that_does_not_answer_is_told(serve):
-    served = serve(begin=False)
+    served = serve(begin=False, metrics="open")
     served.settings["databases"][0]["gate"] = str(served.place / "nobody.sock")
     served.configure()
     served.start()
     assert served.ask("GET", "/health", token=None).json["databases"] == {"shop": "unknown"}
+    assert "digitalme_backup_api_requests_total" in served.ask("GET", "/metrics", token=None).body.decode()
     for method, path in (("GET", "/api/backup"), ("POST", "/api/backup"), ("GET", "/api/backup/download/latest")):
         answer = served.ask(method, path)
         assert (answer.status, answer.json["error_code"]) == (503, "gate_unreachable")

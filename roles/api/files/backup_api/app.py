@@ -153,7 +153,11 @@ def _add_service_routes(application, service):
         )
         async def metrics():
             """The service's own series, and those of the backups. Only where the settings tell it."""
-            texts = [(await known.state())["metrics"] for known in service.known.values()]
+            texts = []
+            for known in service.known.values():
+                # One whose gate is silent has no series: that is what alerts look at.
+                with contextlib.suppress(Problem):
+                    texts.append((await known.state())["metrics"])
             return Response(service.metrics.text() + merged(texts), media_type="text/plain; version=0.0.4")
 
 

@@ -17,7 +17,7 @@ _SHARED_SECONDS = 0.05
 # Up to this age it is answered with while it is asked for anew: a request need not wait for a busy machine to give the
 # gate its turn. What this service itself has changed is never answered from before.
 _OLDEST_SECONDS = 1.0
-_ANSWERS = 64
+_ANSWERS = 16
 
 
 class Known:
