@@ -36,13 +36,17 @@ options:
   method:
     description:
       - How the copy is taken.
-      - V(online) copies page by page inside one read transaction.
+      - V(clone) copies the raw bytes while a read transaction holds them still; on filesystems with reflinks it shares
+        them. It is the fastest, and only on Linux, on a local filesystem, with SQLite's ordinary locks; elsewhere
+        V(online) is taken, and the manifest says why.
+      - V(online) lets SQLite copy page by page inside one read transaction.
       - V(vacuum) runs C(VACUUM INTO), which packs the copy, takes longer, and may renumber rows of tables that have no
         C(INTEGER PRIMARY KEY).
-      - V(auto) takes what is safe and faithful here, and the manifest says which and why.
+      - V(auto) is V(clone) where that is possible and the log is not larger than the database, else V(online). The
+        manifest says which and why.
       - Default C(auto), or what the host's configuration says.
     type: str
-    choices: [auto, online, vacuum]
+    choices: [auto, online, vacuum, clone]
   compression:
     description:
       - How the stored file is compressed. The stored bytes are expanded again and compared before the backup is
@@ -159,7 +163,7 @@ def main():
     spec = {
         **adapter.common(),
         "database": {"type": "path"},
-        "method": {"type": "str", "choices": ["auto", "online", "vacuum"]},
+        "method": {"type": "str", "choices": ["auto", "online", "vacuum", "clone"]},
         "verify": adapter.VERIFY,
         "assertions": adapter.ASSERTIONS,
         "compression": {"type": "str", "choices": ["none", "gzip", "zstd"]},

@@ -7,7 +7,7 @@ import hashlib
 import os
 
 import pytest
-from engine import compress, errors, files
+from engine import compress, copying, errors, files
 
 
 def _available():
@@ -40,7 +40,7 @@ def stored(tmp_path):
         raw, packed = str(tmp_path / "raw"), str(tmp_path / ("packed" + compress.SUFFIXES[method]))
         files.write_new(raw, content)
         if method == "none":
-            files.copy(raw, packed)
+            copying.copy(raw, packed)
         else:
             compress.compress(raw, packed, method, hasher=hashlib.sha256())
         return packed

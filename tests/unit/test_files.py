@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 
@@ -208,43 +207,6 @@ def test_open_append_refuses_a_link(tmp_path, path):
         files.open_append(path)
 
 
-@pytest.mark.parametrize("name", ODD_NAMES, ids=repr)
-def test_copy_keeps_bytes_and_tells_hash_and_progress(tmp_path, name):
-    source = os.path.join(str(tmp_path), os.fsdecode(name))
-    content = os.urandom(2 * files.CHUNK + 17)
-    files.write_new(source, content)
-    digest, seen = hashlib.sha256(), []
-    target = source + ".copy"
-    assert files.copy(source, target, hasher=digest, progress=lambda *row: seen.append(row)) == len(content)
-    assert _content(target) == content
-    assert digest.hexdigest() == hashlib.sha256(content).hexdigest() == files.sha256(target)
-    assert seen[-1] == (len(content), len(content)) and [row[0] for row in seen] == sorted(row[0] for row in seen)
-
-
-def test_copy_without_a_hash_keeps_bytes(path):
-    content = os.urandom(files.CHUNK + 1)
-    files.write_new(path, content)
-    assert files.copy(path, path + "2") == len(content)
-    assert _content(path + "2") == content
-
-
-@pytest.mark.parametrize("with_hash", [True, False])
-def test_copy_that_fails_leaves_no_target(path, fails, with_hash):
-    files.write_new(path, b"content")
-    fails("fsync")
-    with pytest.raises(OSError):
-        files.copy(path, path + "2", hasher=hashlib.sha256() if with_hash else None)
-    assert not os.path.lexists(path + "2")
-
-
-def test_copy_refuses_an_existing_target_and_leaves_it(path):
-    files.write_new(path, b"new")
-    files.write_new(path + "2", b"old")
-    with pytest.raises(FileExistsError):
-        files.copy(path, path + "2")
-    assert _content(path + "2") == b"old"
-
-
 # --- space and ownership ---------------------------------------------------------------------------------------------
 
 
@@ -272,3 +234,29 @@ def test_is_mount_point_reads_escaped_names(monkeypatch):
     line = b"36 35 98:0 /x /srv/a\\040b\\012.db rw - ext4 /dev/sda rw\n"
     monkeypatch.setattr("builtins.open", lambda *_args: io.BytesIO(line))
     assert files.is_mount_point("/srv/a b\n.db") is True
+
+
+def _mounts(monkeypatch, *lines):
+    import io
+
+    monkeypatch.setattr("builtins.open", lambda *_args: io.BytesIO(b"".join(lines)))
+
+
+def test_filesystem_is_that_of_the_innermost_and_last_mount(monkeypatch):
+    lines = (
+        b"1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n",
+        b"2 1 0:5 / /srv rw - nfs4 host:/x rw\n",
+        b"3 2 8:2 / /srv/a\\040b rw - btrfs /dev/sdb rw\n",
+        b"4 2 8:3 / /srv/a\\040b rw - xfs /dev/sdc rw\n",
+    )
+    for path, kind in (("/srv/a b/x.db", "xfs"), ("/srv/a bc/x.db", "nfs4"), ("/srvx/x.db", "ext4")):
+        _mounts(monkeypatch, *lines)
+        assert files.filesystem(path) == kind
+
+
+def test_filesystem_is_unknown_where_nothing_tells_of_mounts(monkeypatch):
+    def missing(*_arguments):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", missing)
+    assert files.filesystem("/srv/x.db") is None

@@ -12,7 +12,7 @@ import sample_app
 from engine import database as database_room
 from engine import errors, files, snapshot, verify
 
-METHODS = ["online", "vacuum"]
+METHODS = ["online", "vacuum", "clone"]
 MODES = ["wal", "delete"]
 ODD_NAMES = [b"a b.db", b"q'\".db", b"new\nline.db", b"%41?mode=rwc#.db", b"\xff\xfe.db"]
 
@@ -283,11 +283,12 @@ def test_unknown_method_is_refused_by_name(database, copy):
     assert "clone-of-sorts" in caught.value.message and "vacuum" in caught.value.message
 
 
-@pytest.mark.parametrize("method", ["auto", "online", "vacuum"])
+@pytest.mark.parametrize("method", ["auto", "online", "vacuum", "clone"])
 def test_choice_carries_its_reason(tmp_path, make_db, method):
     for mode in MODES:
-        chosen, reason = snapshot.choose(method, database_room.check_file(make_db(tmp_path / f"{mode}.db", mode)))
-        assert chosen == ("online" if method == "auto" else method) and reason
+        path = make_db(tmp_path / f"{mode}.db", mode)
+        chosen, reason = snapshot.choose(method, database_room.check_file(path), path)
+        assert chosen == ("clone" if method == "auto" else method) and reason
 
 
 # --- the flag --------------------------------------------------------------------------------------------------------

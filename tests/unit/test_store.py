@@ -13,7 +13,7 @@ import stat
 
 import pytest
 import sample_app
-from engine import catalog, compress, errors, files, kept_files, manifest, store, verify
+from engine import catalog, compress, errors, files, kept_files, manifest, snapshot, store, verify
 from engine import database as database_room
 
 NOTHING: list = []
@@ -114,7 +114,7 @@ def test_manifest_tells_what_was_backed_up(tmp_path, make_db, make_target, set_c
         "file": os.path.basename(made.path),
         "name": "app",
         "created_at": "2026-11-22T02:00:00.123Z",
-        "method": "online",
+        "method": snapshot.choose("auto", database_room.check_file(live), live)[0],
         "trigger": "scheduled",
         "pinned": True,
         "pinned_until": "2027-01-01T00:00:00Z",
@@ -280,7 +280,7 @@ def test_compression_needs_room_for_both_copies(target, monkeypatch):
 # --- failing and being killed at every step --------------------------------------------------------------------------
 
 # Every way in which the engine itself touches names and bytes; SQLite's own writing lies between them.
-_CALLS = ("open", "write", "fsync", "replace", "unlink")
+_CALLS = ("open", "write", "copy_file_range", "truncate", "fsync", "replace", "unlink")
 
 
 def _count_calls(monkeypatch, act):
@@ -295,7 +295,7 @@ def _count_calls(monkeypatch, act):
 
         return wrapper
 
-    for name in _CALLS:
+    for name in filter(lambda call: hasattr(os, call), _CALLS):
         monkeypatch.setattr(os, name, wrap(getattr(os, name)))
     return count
 
@@ -396,14 +396,14 @@ def test_failing_at_any_call_it_leaves_a_whole_backup_or_nothing(target, monkeyp
 def test_name_that_is_taken_at_the_last_moment_is_not_replaced(target, set_clock, monkeypatch):
     set_clock("2026-11-22T02:00:00Z")
     mine = os.path.join(target.backup_dir, "app_20261122_020000.db")
-    real = files.sha256
+    real = manifest.write_new
 
-    def sha256(path, progress=None):
+    def write_new(path, document):
         with open(mine, "wb") as file:
             file.write(b"of somebody else")
-        return real(path, progress)
+        real(path, document)
 
-    monkeypatch.setattr(files, "sha256", sha256)
+    monkeypatch.setattr(manifest, "write_new", write_new)
     with pytest.raises(FileExistsError):
         store.make(target, store.Order())
     assert _bytes(mine) == b"of somebody else"

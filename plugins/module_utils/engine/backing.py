@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ def ready(session, wish):
     compress.require(settings["compression"])
     header = database.check_file(session.target.database)
     room.check_backup_dir(session.target)
-    return Ready(_order(settings, wish), *snapshot.choose(settings["method"], header))
+    return Ready(_order(settings, wish), *snapshot.choose(settings["method"], header, session.target.database))
 
 
 def _order(settings, wish):
@@ -79,8 +80,10 @@ def _content_now(session, method):
         path = os.path.join(directory, "now.db")
         files.require_space(directory, store.space_needed(session.target), "the comparison")
         files.create_new(path)
-        snapshot.take(session.target.database, path, method, busy_timeout=session.settings["busy_timeout"])
-        return files.sha256(path)
+        timeout = session.settings["busy_timeout"]
+        taken = snapshot.take(session.target.database, path, method, busy_timeout=timeout, hashing=True)
+        with contextlib.closing(taken.digest):
+            return taken.digest.hexdigest()
 
 
 def make(session, wish, order):

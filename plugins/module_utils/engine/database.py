@@ -30,9 +30,12 @@ def _identity(facts):
     return facts.st_dev, facts.st_ino
 
 
-def close_raw(descriptor):
-    """Close a descriptor of a database file, as soon as no lock of this process can be lost by it."""
-    key = _identity(os.fstat(descriptor))
+def close_raw(descriptor, beside=None):
+    """Close a descriptor of a database file, as soon as no lock of this process can be lost by it.
+
+    That of a sidecar goes with ``beside``, an open descriptor of its database: in WAL mode the ``-shm`` has the locks.
+    """
+    key = _identity(os.fstat(descriptor if beside is None else beside))
     with _guard:
         if _connections.get(key):
             _parked.setdefault(key, []).append(descriptor)
@@ -165,6 +168,12 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
     return connection
 
 
+def library_version():
+    """The number by which this SQLite signs a header: 3040001 for 3.40.1."""
+    major, minor, patch = (int(part) for part in sqlite3.sqlite_version.split("."))
+    return major * 1_000_000 + minor * 1_000 + patch
+
+
 def _lenient_text(raw):
     return raw.decode("utf-8", "surrogateescape")
 
@@ -183,7 +192,7 @@ def open_live(path, header, busy_timeout):
     """
     if header.journal_mode == "wal" and not _has_log(path):
         if _read_only_place(path):
-            return _Quiet.open(path)
+            return Quiet.open(path)
         _require_harmless_sidecars(path)
         mode = "rw" if os.access(path, os.W_OK) else "ro"
     else:
@@ -243,7 +252,7 @@ def _require_harmless_sidecars(path):
     )
 
 
-class _Quiet(Connection):
+class Quiet(Connection):
     """A WAL database in a directory that cannot be written, with nobody connected: read as immutable, and checked.
 
     SQLite cannot create the sidecars that readers need there. Nobody is connected while there is no ``-wal``; a writer
@@ -282,7 +291,7 @@ class _Quiet(Connection):
 
 def require_quiet(connection):
     """After reading everything: raise DatabaseBusy if a connection without locks read a file that somebody changed."""
-    if isinstance(connection, _Quiet) and not connection.still_quiet():
+    if isinstance(connection, Quiet) and not connection.still_quiet():
         raise errors.DatabaseBusy(
             "it was written through another mount while it was read without locks",
             path=connection.path,

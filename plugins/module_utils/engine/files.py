@@ -208,76 +208,21 @@ def sync_open(descriptor):
     os.fsync(descriptor)
 
 
+def truncate(path, length):
+    """Cut a file of ours off; not durable by itself."""
+    os.truncate(path, length)
+
+
 def truncate_open(descriptor):
     """Empty an open file; not durable by itself."""
     os.ftruncate(descriptor, 0)
 
 
-def copy(source, target, *, hasher=None, progress=None, mode=0o600):
-    """Copy the bytes of a regular file into a new file, fsynced; returns the number of bytes.
-
-    ``hasher.update`` sees the bytes as they pass, so that no second reading is needed.
-    A failure half way removes the target.
-    """
-    reader = open_regular(source, follow=True)
-    try:
-        with being_made(target, mode) as writer:
-            total = pump(reader, writer, os.fstat(reader).st_size, hasher=hasher, progress=progress)
-            os.fsync(writer)
-            return total
-    finally:
-        os.close(reader)
-
-
-def copy_range(reader, offset, length, writer):
-    """Copy so many bytes of an open file, from an offset on, into another; returns how many. Not durable."""
-    os.lseek(reader, offset, os.SEEK_SET)
-    copied = 0
-    while copied < length:
-        data = os.read(reader, min(CHUNK, length - copied))
-        if not data:
-            break
-        write_all(writer, data)
-        copied += len(data)
-    return copied
-
-
-def append(source, target):
-    """Add the bytes of a regular file to the end of another, which is made where it is missing; returns its size.
-
-    Not durable: whoever finishes the target checks all of it and syncs it.
-    """
-    reader = open_regular(source)
-    try:
-        writer = open_append(target)
-        try:
-            pump(reader, writer, os.fstat(reader).st_size)
-            return os.fstat(writer).st_size
-        finally:
-            os.close(writer)
-    finally:
-        os.close(reader)
-
-
-def pump(reader, writer, expected, *, hasher=None, progress=None):
-    """Move all bytes from one descriptor to another; returns how many."""
-    buffer = bytearray(CHUNK)
-    view = memoryview(buffer)
-    total = 0
-    while True:
-        count = os.readv(reader, [buffer]) if hasattr(os, "readv") else _read_into(reader, buffer)
-        if not count:
-            return total
-        if hasher is not None:
-            hasher.update(view[:count])
-        write_all(writer, view[:count])
-        total += count
-        if progress is not None:
-            progress(total, expected)
-
-
-def _read_into(reader, buffer):
-    data = os.read(reader, len(buffer))
+def read_into(descriptor, buffer):
+    """Fill a writable buffer from an open file as far as one read does; returns how many bytes."""
+    if hasattr(os, "readv"):
+        return os.readv(descriptor, [buffer])
+    data = os.read(descriptor, len(buffer))
     buffer[: len(data)] = data
     return len(data)
 
@@ -342,6 +287,23 @@ def is_mount_point(path):
             return any(_unescape(line.split(b" ", 5)[4]) == raw for line in table)
     except OSError:
         return os.path.ismount(path)
+
+
+def filesystem(path):
+    """The type of the filesystem that the real path lies on (``ext4``, ``nfs4``); None where Linux does not tell."""
+    best, found = b"", None
+    raw = os.fsencode(path)
+    try:
+        with open("/proc/self/mountinfo", "rb") as table:
+            for line in table:
+                before, _dash, after = line.partition(b" - ")
+                point = _unescape(before.split(b" ", 5)[4])
+                # The last of several mounts on one point hides the others.
+                if len(point) >= len(best) and (raw + b"/").startswith(point.rstrip(b"/") + b"/"):
+                    best, found = point, os.fsdecode(after.split(b" ", 1)[0])
+    except OSError:
+        return None
+    return found
 
 
 def _unescape(field):

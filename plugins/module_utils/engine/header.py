@@ -70,6 +70,22 @@ def parse_header(raw):
     )
 
 
+def canonical(raw, page_count, sqlite_version):
+    """The first 100 bytes as SQLite's own backup writes them into a new file; as they are when they are no header.
+
+    They tell nothing of the file's history, so that equal content gives equal bytes: the change counter, the schema
+    cookie and "valid for" are 1, the version is that of the writing library, and the WAL flag is cleared.
+    """
+    known = parse_header(raw)
+    if known is None or known.read_version not in (1, 2) or known.write_version not in (1, 2):
+        return raw
+    fields = bytearray(raw)
+    fields[18:20] = b"\x01\x01"
+    for offset, value in ((24, 1), (28, page_count), (40, 1), (92, 1), (96, sqlite_version)):
+        fields[offset : offset + 4] = struct.pack(">I", value)
+    return bytes(fields)
+
+
 def looks_encrypted(raw):
     """Whether whole-page ciphertext is likely: at least 512 bytes whose entropy is near that of random bytes."""
     if len(raw) < 512:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 
-from . import clock, database, errors, files, manifest, ownership, restoring
+from . import clock, copying, database, errors, files, manifest, ownership, restoring
 from . import session as room
 from .restore import apply as apply_room
 from .restore import journal as journal_room
@@ -73,7 +73,7 @@ def _prepare(session, steps, path, live):
             sums = json.loads(source.read()).get("sha256_of", {})
         for suffix in suffixes:
             files.remove(staged + suffix)
-            files.copy(path + suffix, staged + suffix)
+            copying.copy(path + suffix, staged + suffix)
             if files.sha256(staged + suffix) != sums.get(os.path.basename(path) + suffix):
                 raise errors.BackupInvalid("its bytes are not those that were kept", path=path + suffix)
         row["detail"] = f"{size} bytes in {len(suffixes)} files"

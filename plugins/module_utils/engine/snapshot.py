@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A live database -> one consistent file, while writers go on.
 
-Both methods read inside one read transaction, begun before the first page and held to the last:
+All methods read inside one read transaction, begun before the first page and held to the last:
 
 * in WAL mode it pins the state of that instant; writers go on appending to the log and nobody waits;
 * in rollback mode it is a shared lock: writers wait until the reading is done, as they do for ``sqlite3 .backup``,
   and the lock is given up before the fsync.
+
+``clone`` copies the raw bytes; `clone` says why that is consistent. ``online`` and ``vacuum`` let SQLite read.
 
 Because the source connection already is in a transaction, SQLite's backup API neither takes nor gives up a lock of
 its own between steps (``sqlite3_backup_step`` opens a transaction only where there is none), so a copy in steps does
@@ -17,47 +19,95 @@ other lock to wait for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from typing import NamedTuple
 
-from . import clock, database, errors, files, processes
+from . import clock, clone, copying, database, errors, files, processes
 from .header import Header
 
-METHODS = ("auto", "online", "vacuum")
+METHODS = ("auto", "online", "vacuum", "clone")
+# A log is copied and then replayed, page by page; SQLite's own copy reads each page once. See docs/PERFORMANCE.md.
+LARGE_LOG = 1.0
 
 
 class Snapshot(NamedTuple):
-    """What was taken: by which method and why, the live file's header at that time, and the seconds until durable."""
+    """What was taken: by which method and why, the live file's header at that time, and the seconds until durable.
+
+    ``digest`` gives the SHA-256 of the copy and must be closed.
+    """
 
     method: str
     reason: str
     header: Header
     source_bytes: int
     seconds: float
+    digest: copying.Digest
 
 
-def choose(method, header):
-    """(method, reason). ``auto`` takes the one that is faithful and safe whatever the database holds."""
+def choose(method, header, path):
+    """(method, reason) for the live database at ``path``.
+
+    ``auto`` takes the fastest that is right whatever the database holds: ``clone`` where its argument holds, unless the
+    log is larger than the database; else ``online``. ``vacuum`` writes another file, so only who asks for it gets it.
+    """
     if method not in METHODS:
         raise errors.UsageError(f"unknown snapshot method '{method}'; there are: {', '.join(METHODS)}")
-    if method != "auto":
+    if method not in ("auto", "clone"):
         return method, "asked for"
-    if header.journal_mode == "wal":
-        return "online", "WAL mode: a page-for-page copy inside one read transaction, writers go on"
-    return "online", "rollback mode: a page-for-page copy under one shared lock, writers wait while it is read"
+    why_not = clone.obstacle(path)
+    if why_not is None and method == "auto" and files.size(path + "-wal") > LARGE_LOG * files.size(path):
+        why_not = "its log is larger than the database, and to copy and replay it takes longer"
+    if why_not is not None:
+        return "online", f"{_INSTEAD[header.journal_mode]}; no clone: {why_not}"
+    return "clone", "asked for" if method == "clone" else _CLONED[header.journal_mode]
 
 
-def take(path, target, method="auto", *, busy_timeout=30.0, progress=None):
+_CLONED = {
+    "wal": "WAL mode: a raw copy inside one read transaction, writers go on",
+    "delete": "rollback mode: a raw copy under one shared lock, writers wait while it is read",
+}
+_INSTEAD = {
+    "wal": "WAL mode: a page-for-page copy inside one read transaction, writers go on",
+    "delete": "rollback mode: a page-for-page copy under one shared lock, writers wait while it is read",
+}
+
+
+def take(path, target, method="auto", *, busy_timeout=30.0, progress=None, hashing=False):
     """Copy the live database at ``path`` into the empty file ``target``, durable and without sidecars.
 
-    ``busy_timeout`` in seconds bounds the wait for the database's lock. Raises DatabaseBusy, the errors of
-    `database.check_file`, and what SQLite found wrong. After a failure or a crash ``target`` is worthless and the
-    source untouched.
+    ``busy_timeout`` in seconds bounds the wait for the database's lock. With ``hashing`` the digest is begun while the
+    bytes pass. Raises DatabaseBusy, the errors of `database.check_file`, and what SQLite found wrong. After a failure
+    or a crash ``target`` is worthless and the source untouched.
     """
     started = clock.monotonic()
     header = database.check_file(path)
-    chosen, reason = choose(method, header)
+    chosen, reason = choose(method, header, path)
+    digest = None
+    if chosen == "clone":
+        source_bytes, digest, way, why_not = _clone(path, header, target, busy_timeout, progress, hashing)
+        if digest is None:
+            files.truncate(target, 0)
+            chosen, reason = "online", f"{_INSTEAD[header.journal_mode]}; no clone: {why_not}"
+        else:
+            reason = f"{reason}; by {way}"
+    try:
+        if digest is None:
+            source_bytes = _by_sqlite(chosen, path, header, target, busy_timeout, progress)
+            make_self_contained(target)
+            digest = copying.Digest(target)
+        files.sync(target)
+    except BaseException:
+        if digest is not None:
+            digest.close()
+        raise
+    return Snapshot(chosen, reason, header, source_bytes, clock.monotonic() - started, digest)
+
+
+@contextlib.contextmanager
+def _reading(path, header, target, busy_timeout):
+    """A connection in its read transaction; SQLite's errors become ours, and one that was killed leaves no lock."""
     try:
         source = database.open_live(path, header, busy_timeout)
     except errors.DatabaseBusy as error:
@@ -69,8 +119,7 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None):
             processes=found,
         ) from error
     try:
-        source_bytes = database.content_bytes(path)
-        _COPIERS[chosen](source, target, progress)
+        yield source
         database.require_quiet(source)
         source.execute("COMMIT")
     except sqlite3.Error as error:
@@ -80,9 +129,40 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None):
         raise translated from error
     finally:
         source.close()
-    make_self_contained(target)
-    files.sync(target)
-    return Snapshot(chosen, reason, header, source_bytes, clock.monotonic() - started)
+
+
+def _by_sqlite(method, path, header, target, busy_timeout, progress):
+    with _reading(path, header, target, busy_timeout) as source:
+        source_bytes = database.content_bytes(path)
+        _COPIERS[method](source, target, progress)
+    return source_bytes
+
+
+def _clone(path, header, target, busy_timeout, progress, hashing):
+    """(bytes of the source, Digest, way, None), or (.., None, .., why not) when the copy is not to be relied on."""
+    with contextlib.ExitStack() as undo:
+        with _reading(path, header, target, busy_timeout) as source:
+            source_bytes = database.content_bytes(path)
+            copied, why_not, following = clone.copy(source, path, target, progress=progress, hashing=hashing)
+            if following is not None:
+                undo.callback(following.close)
+        if copied is None:
+            return source_bytes, None, "", why_not
+        undo.callback(_remove_sidecars, target)
+        try:
+            pages, changed, why_not = clone.fold(target, copied)
+        except (sqlite3.Error, errors.BackupError) as error:
+            why_not = f"the copy could not be finished ({error})"
+        if why_not is not None:
+            return source_bytes, None, "", why_not
+        clone.finish(target, pages)
+        undo.pop_all()
+        return source_bytes, copying.Digest(target, following, changed), copied.way, None
+
+
+def _remove_sidecars(target):
+    for suffix in database.SIDECARS:
+        files.remove(target + suffix)
 
 
 def _online(source, target, progress):

@@ -14,6 +14,7 @@ After a crash before 4 the next run of the name removes the manifest first, then
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import NamedTuple
@@ -102,7 +103,7 @@ def make(target, order, progress=None):
     verify.check_level(order.level)
     started, moment = clock.monotonic(), clock.now()
     header = database.check_file(target.database)
-    snapshot.choose(order.method, header)
+    snapshot.choose(order.method, header, target.database)
     files.require_space(target.backup_dir, space_needed(target, order.compression), "the backup")
     file = catalog.new_file_name(target.backup_dir, target.name, moment, order.kind, order.compression)
     path = os.path.join(target.backup_dir, file)
@@ -112,10 +113,12 @@ def make(target, order, progress=None):
     try:
         if raw != working:
             files.create_new(raw)
+        copying = _staged(progress, "copy")
         taken = snapshot.take(
-            target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=_staged(progress, "copy")
+            target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=copying, hashing=True
         )
-        document = _describe(target, order, file, moment, taken, raw, progress)
+        with contextlib.closing(taken.digest):
+            document = _describe(target, order, file, moment, taken, raw, progress)
         if order.unless_equal_to and document["content_sha256"] == order.unless_equal_to:
             _discard(raw, working)
             return Made(document, None)
@@ -165,7 +168,7 @@ def _describe(target, order, file, moment, taken, raw, progress):
     )
     seconds = clock.monotonic() - before
     size = os.stat(raw).st_size
-    digest = files.sha256(raw, _staged(progress, "hash"))
+    digest = taken.digest.hexdigest(_staged(progress, "hash"))
     document = {
         "schema_version": manifest.SCHEMA_VERSION,
         "file": file,

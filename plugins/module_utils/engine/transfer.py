@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import stat
 
-from . import catalog, errors, files, manifest, ownership
+from . import catalog, copying, errors, files, manifest, ownership
 
 INCOMING = "incoming"
 # With the dot and the suffix that it has until it is finished, a name is to fit into a file system's 255 bytes.
@@ -93,7 +93,7 @@ def read_part(target, file, offset, length, part):
         files.remove(part)
         writer = files.open_new(part)
         try:
-            copied = files.copy_range(source, offset, length, writer)
+            copied = copying.copy_range(source, offset, length, writer)
             if not copied:
                 raise errors.BackupInvalid("it has become shorter while it was sent", path=entry.path)
             ownership.give_to_owner_of(os.path.dirname(part), writer)
@@ -186,7 +186,7 @@ def receive_part(target, text, offset, part):
     if not files.size(part):
         raise errors.BackupInvalid("a part of it has no bytes", path=path, hint="Run the transfer again.")
     files.require_space(target.backup_dir, known["stored_bytes"] - offset, "the rest of the backup that arrives")
-    arrived = files.append(part, path)
+    arrived = copying.append(part, path)
     if arrived > known["stored_bytes"]:
         files.remove(path)
         raise errors.BackupInvalid("more arrived than its manifest says", path=path, hint="Run the transfer again.")

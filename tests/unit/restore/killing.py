@@ -24,13 +24,15 @@ _SECCOMP_STOP = signal.SIGTRAP | (7 << 8)
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
 # Where the registers lie in the child's user area, in bytes: the number of the call, and what it returns.
 _NUMBER, _RETURNED = 15 * 8, 10 * 8
-# Number of the call: its name, and how it names its file: "fd", "path", "at" (directory and path), "open".
+# Number of the call: its name, and how it names its file: "fd", "to" (the third argument), "path", "at" (directory and
+# path), "open".
 _CALLS = {
     1: ("write", "fd"),
     18: ("pwrite64", "fd"),
     20: ("writev", "fd"),
     74: ("fsync", "fd"),
     75: ("fdatasync", "fd"),
+    76: ("truncate", "path"),
     77: ("ftruncate", "fd"),
     91: ("fchmod", "fd"),
     93: ("fchown", "fd"),
@@ -52,6 +54,7 @@ _CALLS = {
     265: ("linkat", "at"),
     268: ("fchmodat", "at"),
     316: ("renameat2", "at"),
+    326: ("copy_file_range", "to"),
 }
 _GONE = ("unlink", "unlinkat", "rmdir")
 
@@ -191,6 +194,8 @@ class _Tracer:
         args = self._info.args
         if where == "fd":
             path = self._opened(args[0])
+        elif where == "to":
+            path = self._opened(args[2])
         elif where == "path":
             path = self._text(args[0])
         else:

@@ -8,7 +8,7 @@ import ctypes
 import os
 import stat
 
-from .. import errors, files, manifest, ownership, processes
+from .. import copying, errors, files, manifest, ownership, processes
 from . import content
 from .judging import require
 
@@ -79,7 +79,7 @@ def _from_the_start(scene, work):
     except OSError as error:
         return {"cannot": f"no filesystem can be mounted here: {error.strerror}"}
     live = os.path.join(directory, os.path.basename(sample))
-    files.copy(sample, live)
+    copying.copy(sample, live)
     return _restored(scene, work, live)
 
 

@@ -13,7 +13,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from .. import catalog, errors, files, manifest
+from .. import catalog, copying, errors, files, manifest
 from ..drill import exercise
 from ..restore import plan, rehearse
 from ..restore.steps import Steps
@@ -128,7 +128,7 @@ def put_up(session, entry, place, doors, progress, steps):
     scene = Scene(place, session.target.name, entry.file, known, "", doors, common)
     with steps.step("copy") as step:
         files.make_directory(scene.backups)
-        files.copy(entry.path, scene.backup, progress=lambda done, total: progress("stage", done, total))
+        copying.copy(entry.path, scene.backup, progress=lambda done, total: progress("stage", done, total))
         files.write_new(scene.manifest, manifest.encode(known))
         log = {"audit_log": os.path.join(place, "audit.jsonl")}
         files.write_new(configuration, json.dumps(log).encode("ascii"))

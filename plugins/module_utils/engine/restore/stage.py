@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, database, errors, files, manifest, store, verify
+from .. import catalog, clock, copying, database, errors, files, manifest, store, verify
 
 
 class Staged(NamedTuple):
@@ -117,7 +117,7 @@ def _keep_raw(target, moment):
     for suffix in (*suffixes, ""):
         digest = hashlib.sha256()
         files.remove(working + suffix)
-        files.copy(target.database + suffix, working + suffix, hasher=digest)
+        copying.copy(target.database + suffix, working + suffix, hasher=digest)
         if files.sha256(working + suffix) != digest.hexdigest():
             raise errors.IoError("the copy reads back differently", path=working + suffix)
         sums[os.path.basename(final) + suffix] = digest.hexdigest()

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 
-from .. import clock, database, errors, files, ownership, snapshot
+from .. import clock, copying, database, errors, files, ownership, snapshot
 from . import journal as journal_room
 from . import plan as plan_room
 
@@ -150,7 +150,7 @@ def _second_name(path, aside):
         files.link(path, aside)
     except OSError:
         # A filesystem without hard links (FAT, some network ones): a copy serves as well.
-        files.copy(path, aside)
+        copying.copy(path, aside)
         ownership.copy(path, aside)
         files.sync_directory(os.path.dirname(aside))
 

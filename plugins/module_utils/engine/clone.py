@@ -1,0 +1,332 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The snapshot method ``clone``: the raw bytes of a live database, copied while SQLite's own locks hold them still.
+
+**Why the copy is consistent.** Everything is read inside one read transaction of an ordinary connection, begun before
+the first byte and ended after the last one. What may happen to the bytes meanwhile depends on the journal mode.
+
+*Rollback journal* (https://www.sqlite.org/lockingv3.html, sections 3 to 5). The read transaction holds a SHARED lock.
+Pages are written to the database file only under an EXCLUSIVE lock, which nobody gets while somebody holds SHARED; a
+writer gets as far as RESERVED or PENDING, with its changes in memory and in the journal. A hot journal was rolled back
+when SHARED was taken. So the file does not change, and is the last committed state. The journal is not copied.
+
+*WAL* (https://www.sqlite.org/walformat.html, sections 2.3 and 4; https://www.sqlite.org/wal.html). Let M be the last
+frame of the log that the transaction sees. It holds a shared lock on one of the read marks:
+
+* WAL_READ_LOCK(k), k > 0, whose mark is at most M. A checkpoint copies frames into the database file no further than
+  the smallest mark that is in use, so what it writes while we copy are frames up to M. A page that we read half old
+  and half new is one of them. The log cannot start again from its beginning (by a writer, RESTART or TRUNCATE) while a
+  read mark above zero is locked. So the log still has all frames up to M when we copy it, and SQLite, which replays
+  the copied log over the copied file, replaces every page that may have been torn.
+* WAL_READ_LOCK(0): all frames had been copied into the database file when the transaction began, and the file alone is
+  the state. A checkpoint has to lock WAL_READ_LOCK(0) exclusively to write into the file, so the file does not change.
+  Writers may append to the log, or start it again, or a TRUNCATE may empty it.
+
+Frames that are appended after M are copied as far as they are there. Each frame's checksum continues that of the frame
+before, so the replay ends at the last commit that was copied whole: the copy is the state M or that of a later commit,
+never one in between. A page beyond the end of the file at M which a later commit uses is in that commit's frames.
+
+There is one trap. Where the log is started again while it is being copied, old and new frames mix, and the replay of
+the first few old frames over a file that has them all would bring old pages back. A writer starts the log again by
+writing its 32-byte header, with new salts, before any frame. So the header is read before the frames are copied and
+after; when it has changed the copied log is thrown away, and the file alone is right: a log that can start again means
+WAL_READ_LOCK(0).
+
+**What is not taken on trust.** The log's readers do not check its checksums, but the replay does, and ends at the first
+that is wrong. So the index of the log (``-shm``) is asked under the lock for the last frame and how many are in the
+file: the replay must reach that frame, or the file must have had them all. A log with other salts than the index had
+is one that has started again since, and is not replayed. In rollback mode the file's header, size and
+times must be the same before and after. The finished copy must have the size that its header tells.
+Wherever one of these fails, and wherever the locks are not SQLite's POSIX locks on a local filesystem, `obstacle`,
+`copy` or `fold` says why, and the caller takes the method ``online``.
+
+**Descriptors.** POSIX drops all locks of a process on a file when it closes any descriptor of it. So those of the
+database and its ``-shm`` are closed by `database.close_raw`, which waits for the last connection.
+
+A crash at any time leaves the source untouched and a worthless copy, ``TARGET`` and ``TARGET-wal``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from typing import NamedTuple
+
+from . import copying, database, files
+from .header import canonical
+
+# Where a page that another process has written is what a raw read sees at once, and where POSIX locks work. Not among
+# them: network filesystems, FUSE, overlay (a file may move to the upper layer under an open descriptor).
+LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "jfs", "reiserfs", "bcachefs", "nilfs2")
+_FRAME_HEADER = 24
+_LOG_HEADER = 32
+# Two copies of the header of the log's index, then the number of frames that are in the database file.
+_INDEX = struct.Struct("=48s48sI")
+_INDEX_HEADER = struct.Struct("=IIIBBHII8s8s8s")
+_INDEX_VERSION = 3007000
+_INDEX_TRIES = 100
+# With more pages in the log than this, what was hashed while it passed is hashed again rather than compared.
+_COMPARED = 20_000
+
+
+class Index(NamedTuple):
+    """What the log's index says: its last frame, how many are in the database file, and which log it is of."""
+
+    frames: int
+    folded: int
+    salts: bytes
+
+
+class Copied(NamedTuple):
+    """A raw copy that is not folded yet: the ``log_index`` (None in rollback mode), the ``pages`` of the
+    database, whether a log was copied with it, and the way in which the bytes were copied.
+    """
+
+    log_index: Index | None
+    pages: int
+    has_log: bool
+    way: str
+
+
+def obstacle(path):
+    """Why the database at ``path`` cannot be cloned here, without having opened it; or None."""
+    if not sys.platform.startswith("linux"):
+        return "its locks and filesystems are known on Linux only"
+    kind = files.filesystem(files.resolve(path))
+    if kind not in LOCAL:
+        return (
+            f"its filesystem ({kind or 'unknown'}) is none of those on which raw reads are known to agree with SQLite's"
+        )
+    if files.exists(path + ".lock"):
+        return "a .lock beside it shows an application that does not use SQLite's POSIX locks"
+    return None
+
+
+def _obstacle_now(connection, path, mode):
+    if isinstance(connection, database.Quiet):
+        return "it is read without locks"
+    if mode not in ("wal", "delete"):
+        return f"its journal mode here is {mode}"
+    if connection.execute("PRAGMA locking_mode").fetchone()[0] != "normal":
+        return "this SQLite locks exclusively"
+    if mode == "wal" and not os.access(path + "-shm", os.R_OK | os.W_OK):
+        # SQLite then reads the log without a lock, by an index in its own memory.
+        return "its -shm file cannot be shared by this user"
+    return None
+
+
+def copy(connection, path, target, *, progress=None, hashing=False):
+    """Copy the bytes into the empty file ``target``: (Copied, None, Following or None), or (None, why not, None).
+
+    ``connection`` is in its read transaction and stays there. ``progress(done, total)`` in bytes. With ``hashing`` the
+    bytes are hashed as they pass, with the header that `finish` will write; a reflink passes no bytes.
+    """
+    path, mode = files.resolve(path), connection.execute("PRAGMA journal_mode").fetchone()[0]
+    why_not = _obstacle_now(connection, path, mode)
+    if why_not:
+        return None, why_not, None
+    reader = files.open_regular(path, follow=True)
+    try:
+        index = _index(path, reader) if mode == "wal" else None
+        if mode == "wal" and index is None:
+            return None, "the index of its log cannot be read", None
+        pages, page_size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+        before = _look(reader)
+        length = os.fstat(reader).st_size if index else pages * page_size
+        passing = _Passing(target, pages, length, progress, hashing)
+        try:
+            way = _copy_main(reader, target, length, passing)
+            has_log = index is not None and _copy_log(path, target, index.salts)
+        except BaseException:
+            passing.close()
+            raise
+        if index is None and _look(reader) != before:
+            passing.close()
+            return None, "it was changed while SQLite's lock was held: somebody does not keep to the locks", None
+        return Copied(index, pages, has_log, way), None, passing.following
+    finally:
+        database.close_raw(reader)
+
+
+class _Passing:
+    """What is done with bytes that have just been copied: tell of them, and hash them."""
+
+    def __init__(self, target, pages, total, progress, hashing):
+        self._target, self._pages, self._total = target, pages, total
+        self._progress, self._hashing = progress, hashing
+        self.following = None
+
+    def __call__(self, done):
+        if self._hashing:
+            if self.following is None:
+                with open(self._target, "rb") as file:
+                    begin = canonical(file.read(100), self._pages, database.library_version())
+                self.following = copying.Following(self._target, begin)
+            self.following.reached(done)
+        if self._progress is not None:
+            self._progress(done, self._total)
+
+    def close(self):
+        if self.following is not None:
+            self.following.close()
+
+
+def _copy_main(reader, target, length, passing):
+    writer = os.open(target, files.IN_PLACE)
+    try:
+        if copying.reflink(reader, writer):
+            return copying.REFLINK
+        # A file that a checkpoint has made shorter meanwhile ends earlier: what it lost is no part of the state.
+        return copying.move(reader, writer, length, passing)[1]
+    finally:
+        os.close(writer)
+
+
+def _look(reader):
+    facts = os.fstat(reader)
+    return facts.st_size, facts.st_mtime_ns, os.pread(reader, 100, 0)
+
+
+def _index(path, reader):
+    """The Index, or None. Of ``-shm`` a descriptor is opened, which stays until the connection is closed."""
+    try:
+        shared = files.open_regular(path + "-shm", follow=True)
+    except OSError:
+        return None
+    try:
+        for _try in range(_INDEX_TRIES):
+            raw = os.pread(shared, _INDEX.size, 0)
+            if len(raw) < _INDEX.size:
+                return None
+            first, second, folded = _INDEX.unpack(raw)
+            version, _none, _change, ready, _endian, _page, frames, _pages, _sum, salts, _own = _INDEX_HEADER.unpack(
+                first
+            )
+            # A writer changes the second copy first: while they differ it is under way.
+            if first == second and version == _INDEX_VERSION and ready == 1:
+                return Index(frames, folded, salts)
+        return None
+    finally:
+        database.close_raw(shared, beside=reader)
+
+
+def _copy_log(path, target, salts):
+    """Copy ``-wal`` beside the copy; False when there was none with these salts, or when it started again meanwhile."""
+    try:
+        reader = files.open_regular(path + "-wal", follow=True)
+    except FileNotFoundError:
+        return False
+    try:
+        header, size = _log_header(reader), os.fstat(reader).st_size
+        if size <= _LOG_HEADER or header[16:24] != salts:
+            return False
+        with files.being_made(target + "-wal") as writer:
+            copying.move(reader, writer, size)
+        if _log_header(reader) == header:
+            return True
+        files.remove(target + "-wal")
+        return False
+    finally:
+        os.close(reader)  # There are no locks on a log.
+
+
+def _log_header(reader):
+    return os.pread(reader, _LOG_HEADER, 0)
+
+
+# --- after the lock --------------------------------------------------------------------------------------------------
+
+
+def fold(target, copied):
+    """Let SQLite replay the copied log into the copy, and check that it could: (pages, first changed byte, why not).
+
+    ``first changed byte`` is None where nothing has changed that was hashed before. Raises what SQLite says.
+    """
+    pages, changed = copied.pages, None
+    if copied.has_log:
+        noted = _noted(target)
+        replayed, pages = _replay(target)
+        if replayed < copied.log_index.frames:
+            return pages, changed, "its log could not be replayed to the end"
+        changed = _first_changed(target, noted, pages) if pages == copied.pages else 0
+    elif copied.log_index is not None and copied.log_index.folded < copied.log_index.frames:
+        return pages, changed, "its log was gone although it was needed"
+    return pages, changed, _trim(target, pages)
+
+
+def _replay(target):
+    """(frames replayed, pages of the database afterwards). A crash leaves the copy and its log, both worthless."""
+    connection = database.connect(target, mode="rw")
+    try:
+        # Nobody else knows the copy: the index of its log can be in memory, and one fsync at the end is enough.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        connection.execute("PRAGMA synchronous=OFF")
+        _busy, frames, folded = connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    finally:
+        connection.close()
+    for suffix in database.SIDECARS:
+        files.remove(target + suffix)
+    return (frames if folded == frames else -1), pages
+
+
+def _page_size(target):
+    return database.check_file(target).page_size
+
+
+def _noted(target):
+    """{page: SHA-256} of all pages of which the copied log has frames, as they are before it is replayed; None where
+    these are too many. Frames that are not valid any more do no harm here."""
+    import hashlib
+
+    step, size = _page_size(target), files.size(target + "-wal")
+    if (size - _LOG_HEADER) // (step + _FRAME_HEADER) > _COMPARED:
+        return None
+    with open(target + "-wal", "rb") as log, open(target, "rb") as main:
+        numbers = set()
+        for offset in range(_LOG_HEADER, size - _FRAME_HEADER, step + _FRAME_HEADER):
+            log.seek(offset)
+            numbers.add(struct.unpack(">I", log.read(4))[0])
+        found = {}
+        for number in sorted(numbers - {0}):
+            found[number] = hashlib.sha256(_page(main, number, step)).digest()
+    return found
+
+
+def _page(main, number, step):
+    main.seek((number - 1) * step)
+    raw = main.read(step)
+    # What `finish` writes is not a change.
+    return canonical(raw[:100], 0, 0) + raw[100:] if number == 1 else raw
+
+
+def _first_changed(target, noted, pages):
+    if noted is None:
+        return 0
+    import hashlib
+
+    step = _page_size(target)
+    with open(target, "rb") as main:
+        for number, digest in sorted(noted.items()):
+            if number <= pages and hashlib.sha256(_page(main, number, step)).digest() != digest:
+                return (number - 1) * step
+    return None
+
+
+def _trim(target, pages):
+    """Cut off what lies behind the last page, of a file that was once larger; why the copy cannot be right, or None."""
+    size, wanted = files.size(target), pages * _page_size(target)
+    if size > wanted:
+        files.truncate(target, wanted)
+    return "its file is shorter than SQLite takes it to be" if size < wanted else None
+
+
+def finish(target, pages):
+    """Write the header that tells nothing of the file's history, so that it opens anywhere. Not durable by itself."""
+    descriptor = os.open(target, files.IN_PLACE)
+    try:
+        raw = os.pread(descriptor, 100, 0)
+        files.write_all(descriptor, canonical(raw, pages, database.library_version()))
+    finally:
+        os.close(descriptor)
