@@ -2,12 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
 import sys
-import threading
 
 import pytest
 from engine import copying, files
@@ -169,98 +167,3 @@ def test_copy_refuses_an_existing_target_and_leaves_it(path):
     with pytest.raises(FileExistsError):
         copying.copy(path, path + "2")
     assert _content(path + "2") == b"old"
-
-
-# --- hashing behind the writer ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def growing(path, monkeypatch):
-    """growing(content, begin) -> a Following of a file that has the content, of which it has been told nothing."""
-    monkeypatch.setattr(copying, "_STATES", 2 * files.CHUNK)
-    with contextlib.ExitStack() as stack:
-
-        def arrange(content, begin=b""):
-            files.write_new(path, content)
-            return stack.enter_context(contextlib.closing(copying.Following(path, begin)))
-
-        yield arrange
-
-
-def _sha256(content):
-    return hashlib.sha256(content).hexdigest()
-
-
-def test_hash_is_that_of_the_bytes_however_they_are_told_of(growing):
-    content = os.urandom(5 * files.CHUNK + 17)
-    following = growing(content)
-    for position in (1, 100, files.CHUNK + 1, 5 * files.CHUNK, len(content)):
-        following.reached(position)
-    assert following.hexdigest(len(content)) == _sha256(content)
-
-
-def test_hash_is_whole_also_when_nothing_was_told(growing):
-    content = os.urandom(3 * files.CHUNK)
-    assert growing(content).hexdigest(len(content)) == _sha256(content)
-
-
-def test_first_bytes_are_taken_as_they_will_be(growing):
-    content = os.urandom(3 * files.CHUNK)
-    following = growing(content, b"header")
-    following.reached(len(content))
-    assert following.hexdigest(len(content)) == _sha256(b"header" + content[6:])
-
-
-@pytest.mark.parametrize("at", [0, 17, 2 * files.CHUNK - 1, 2 * files.CHUNK, 5 * files.CHUNK + 1])
-def test_what_was_changed_after_it_passed_is_hashed_again(growing, path, at):
-    content = os.urandom(6 * files.CHUNK)
-    following = growing(content)
-    following.reached(len(content))
-    _wait_for(following, len(content))
-    changed = content[:at] + b"changed" + content[at + 7 :]
-    with open(path, "r+b") as file:
-        file.write(changed)
-    assert following.hexdigest(len(changed), at) == _sha256(changed)
-
-
-def _wait_for(following, size):
-    """Until the thread has hashed so far: it tells of nothing, so that it is asked."""
-    tick = threading.Event()
-    while following._hashed < size:
-        tick.wait(0.001)
-
-
-@pytest.mark.parametrize("size", [1, 3 * files.CHUNK - 5, 3 * files.CHUNK + 5])
-def test_file_that_became_shorter_or_longer_is_hashed_as_it_is(growing, path, size):
-    content = os.urandom(3 * files.CHUNK)
-    following = growing(content)
-    following.reached(len(content))
-    _wait_for(following, len(content))
-    now = (content + b"added")[:size]
-    with open(path, "wb") as file:
-        file.write(now)
-    assert following.hexdigest(len(now)) == _sha256(now)
-
-
-def test_file_that_ends_too_early_is_an_error_and_not_a_hash(growing):
-    following = growing(b"short")
-    following.reached(100)
-    with pytest.raises(OSError, match="ends after 5 of 100"):
-        following.hexdigest(100)
-
-
-def test_closing_ends_the_thread_whatever_is_left(growing):
-    following = growing(os.urandom(20 * files.CHUNK))
-    following.reached(20 * files.CHUNK)
-    following.close()
-    following.close()
-    assert not following._thread.is_alive()
-    assert not [thread for thread in threading.enumerate() if thread.name == "sha256"]
-
-
-def test_digest_is_read_from_the_file_where_nothing_was_hashed_before(path):
-    files.write_new(path, b"content")
-    seen = []
-    with contextlib.closing(copying.Digest(path)) as digest:
-        assert digest.hexdigest(lambda *row: seen.append(row)) == _sha256(b"content")
-    assert seen == [(7, 7)]

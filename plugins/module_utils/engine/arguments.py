@@ -35,7 +35,9 @@ def _backup(commands):
     text = "Back up a live database while its writers go on."
     example = "backup --database app.db --backup-dir backups --verify full --json"
     command = flags.name_command(commands, "backup", "backup", "show_backup", text, example)
-    command.add_argument("--method", choices=("auto", "online", "vacuum", "clone"), help="snapshot method (default: auto)")
+    command.add_argument(
+        "--method", choices=("auto", "online", "vacuum", "clone"), help="snapshot method (default: auto)"
+    )
     flags.add_verify(command)
     flags.add_assertions(command)
     command.add_argument("--compression", choices=("none", "gzip", "zstd"), help="compress the backup (default: none)")

@@ -53,7 +53,7 @@ import struct
 import sys
 from typing import NamedTuple
 
-from . import copying, database, files
+from . import behind, copying, database, files
 from .header import canonical
 
 # Where a page that another process has written is what a raw read sees at once, and where POSIX locks work. Not among
@@ -63,7 +63,7 @@ _FRAME_HEADER = 24
 _LOG_HEADER = 32
 # Two copies of the header of the log's index, then the number of frames that are in the database file.
 _INDEX = struct.Struct("=48s48sI")
-_INDEX_HEADER = struct.Struct("=IIIBBHII8s8s8s")
+_INDEX_HEADER = struct.Struct("=I8xBxxxI12x8s8x")
 _INDEX_VERSION = 3007000
 _INDEX_TRIES = 100
 # With more pages in the log than this, what was hashed while it passed is hashed again rather than compared.
@@ -117,10 +117,11 @@ def _obstacle_now(connection, path, mode):
 
 
 def copy(connection, path, target, *, progress=None, hashing=False):
-    """Copy the bytes into the empty file ``target``: (Copied, None, Following or None), or (None, why not, None).
+    """Copy the bytes into the empty file ``target``: (Copied, None, Passing), or (None, why not, None).
 
     ``connection`` is in its read transaction and stays there. ``progress(done, total)`` in bytes. With ``hashing`` the
-    bytes are hashed as they pass, with the header that `finish` will write; a reflink passes no bytes.
+    bytes are hashed as they pass, with the header that `finish` will write; a reflink passes no bytes. The Passing has
+    still to be finished.
     """
     path, mode = files.resolve(path), connection.execute("PRAGMA journal_mode").fetchone()[0]
     why_not = _obstacle_now(connection, path, mode)
@@ -134,7 +135,14 @@ def copy(connection, path, target, *, progress=None, hashing=False):
         pages, page_size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
         before = _look(reader)
         length = os.fstat(reader).st_size if index else pages * page_size
-        passing = _Passing(target, pages, length, progress, hashing)
+        passing = behind.Passing(
+            target,
+            length,
+            progress=progress,
+            hashing=hashing,
+            begin=lambda raw: canonical(raw, pages, database.library_version()),
+            patient=index is not None,  # In rollback mode writers wait for us, and we for nothing.
+        )
         try:
             way = _copy_main(reader, target, length, passing)
             has_log = index is not None and _copy_log(path, target, index.salts)
@@ -144,32 +152,9 @@ def copy(connection, path, target, *, progress=None, hashing=False):
         if index is None and _look(reader) != before:
             passing.close()
             return None, "it was changed while SQLite's lock was held: somebody does not keep to the locks", None
-        return Copied(index, pages, has_log, way), None, passing.following
+        return Copied(index, pages, has_log, way), None, passing
     finally:
         database.close_raw(reader)
-
-
-class _Passing:
-    """What is done with bytes that have just been copied: tell of them, and hash them."""
-
-    def __init__(self, target, pages, total, progress, hashing):
-        self._target, self._pages, self._total = target, pages, total
-        self._progress, self._hashing = progress, hashing
-        self.following = None
-
-    def __call__(self, done):
-        if self._hashing:
-            if self.following is None:
-                with open(self._target, "rb") as file:
-                    begin = canonical(file.read(100), self._pages, database.library_version())
-                self.following = copying.Following(self._target, begin)
-            self.following.reached(done)
-        if self._progress is not None:
-            self._progress(done, self._total)
-
-    def close(self):
-        if self.following is not None:
-            self.following.close()
 
 
 def _copy_main(reader, target, length, passing):
@@ -200,9 +185,7 @@ def _index(path, reader):
             if len(raw) < _INDEX.size:
                 return None
             first, second, folded = _INDEX.unpack(raw)
-            version, _none, _change, ready, _endian, _page, frames, _pages, _sum, salts, _own = _INDEX_HEADER.unpack(
-                first
-            )
+            version, ready, frames, salts = _INDEX_HEADER.unpack(first)
             # A writer changes the second copy first: while they differ it is under way.
             if first == second and version == _INDEX_VERSION and ready == 1:
                 return Index(frames, folded, salts)

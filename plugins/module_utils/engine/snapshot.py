@@ -24,7 +24,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from . import clock, clone, copying, database, errors, files, processes
+from . import behind, clock, clone, database, errors, files, processes
 from .header import Header
 
 METHODS = ("auto", "online", "vacuum", "clone")
@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
     header: Header
     source_bytes: int
     seconds: float
-    digest: copying.Digest
+    digest: behind.Digest
 
 
 def choose(method, header, path):
@@ -96,7 +96,7 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None, hashi
         if digest is None:
             source_bytes = _by_sqlite(chosen, path, header, target, busy_timeout, progress)
             make_self_contained(target)
-            digest = copying.Digest(target)
+            digest = behind.Digest(target)
         files.sync(target)
     except BaseException:
         if digest is not None:
@@ -143,9 +143,9 @@ def _clone(path, header, target, busy_timeout, progress, hashing):
     with contextlib.ExitStack() as undo:
         with _reading(path, header, target, busy_timeout) as source:
             source_bytes = database.content_bytes(path)
-            copied, why_not, following = clone.copy(source, path, target, progress=progress, hashing=hashing)
-            if following is not None:
-                undo.callback(following.close)
+            copied, why_not, passing = clone.copy(source, path, target, progress=progress, hashing=hashing)
+            if passing is not None:
+                undo.callback(passing.close)
         if copied is None:
             return source_bytes, None, "", why_not
         undo.callback(_remove_sidecars, target)
@@ -156,8 +156,9 @@ def _clone(path, header, target, busy_timeout, progress, hashing):
         if why_not is not None:
             return source_bytes, None, "", why_not
         clone.finish(target, pages)
+        hashing = passing.finish()
         undo.pop_all()
-        return source_bytes, copying.Digest(target, following, changed), copied.way, None
+        return source_bytes, behind.Digest(target, hashing, changed), copied.way, None
 
 
 def _remove_sidecars(target):

@@ -1,0 +1,271 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Threads that follow a file while it is written: one hashes the bytes, one sees that they reach the disk.
+
+Both run beside the copying, because the kernel and OpenSSL do their work without Python's lock. The writing back is
+what makes the fsync at the end short, and it is done in small pieces, one after the other: whoever else waits for the
+disk then waits for two of them at most. Measured at 1 GB beside an application that commits 200 times a second in WAL
+mode: its slowest commit of a hundred took 1 ms (alone 0.6 ms); 7 to 40 ms where the kernel was given 8 MB at a time;
+and a database in rollback mode was locked for 0.3 s instead of 0.5 s, since the copying never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+
+from . import files
+
+# How far apart the states are from which a hash can be taken up again.
+_STATES = 64 * 1024 * 1024
+_WRITTEN_AT_ONCE = 512 * 1024
+# Below this a single fsync is as good.
+_WORTH_IT = 8 * 1024 * 1024
+# So far may the copying be ahead of the disk where nobody waits for it: dirty pages are memory of the whole host.
+LEAD = 64 * 1024 * 1024
+# Wait for what is being written of a range, write what is dirty of it, wait for that:
+# https://man7.org/linux/man-pages/man2/sync_file_range.2.html
+_WRITE, _WAIT = 2, 1 | 2 | 4
+
+
+class Behind:
+    """A thread that works on the bytes of ``path`` as far as `reached` says that they are there.
+
+    `step` does a piece of the work. `finish` waits until all is done, `close` ends the thread as soon as may be and must
+    be called.
+    """
+
+    name = "behind"
+
+    def __init__(self, path):
+        # A descriptor of its own, which outlives the writer's.
+        self._descriptor = files.open_regular(path)
+        self._news = threading.Condition()
+        self._reached = self._done = 0
+        self._ended = self._stopped = False
+        self._error = None
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def reached(self, position):
+        """So many bytes from the start are there now."""
+        with self._news:
+            self._reached = max(self._reached, position)
+            self._news.notify_all()
+
+    def wait_within(self, distance):
+        """Wait until the work is at most so many bytes behind."""
+        with self._news:
+            while self._reached - self._done > distance and self._thread.is_alive():
+                self._news.wait(0.1)  # With a limit, so that a signal is heard.
+
+    def finish(self, progress=None):
+        """Wait until the work has come as far as the file; ``progress(bytes worked on)``. Raises what went wrong."""
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            if progress is not None:
+                progress(self._done)
+        if self._error is not None:
+            raise self._error
+
+    def _run(self):
+        try:
+            while True:
+                with self._news:
+                    while self._done == self._reached and not self._ended:
+                        self._news.wait()
+                    limit = self._reached
+                if self._done == limit or not self._follow(limit):
+                    break
+        except OSError as error:
+            self._error = error
+        with self._news:
+            self._news.notify_all()
+
+    def _follow(self, limit):
+        while self._done < limit:
+            count = 0 if self._stopped else self.step(self._done, limit)
+            if not count:
+                return False
+            with self._news:
+                self._done += count
+                self._news.notify_all()
+        return True
+
+    def step(self, position, limit):
+        """Work on a piece that begins at ``position`` and ends at ``limit`` or before; how many bytes, 0 for no more."""
+        raise NotImplementedError
+
+    def close(self):
+        with self._news:
+            self._ended = self._stopped = True
+            self._news.notify_all()
+        self._thread.join()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Hashing(Behind):
+    """SHA-256 of a file that is still being written.
+
+    ``begin`` stands for the first bytes of the file, whatever is there: it is for a header that will be changed.
+    """
+
+    name = "sha256"
+
+    def __init__(self, path, begin=b""):
+        import hashlib
+
+        self._begin, self._buffer, self._digest = begin, bytearray(files.CHUNK), hashlib.sha256()
+        self._states = {0: self._digest.copy()}
+        super().__init__(path)
+
+    def step(self, position, limit):
+        count = self._feed(self._digest, position, limit)
+        if (position + count) % _STATES == 0:
+            self._states[position + count] = self._digest.copy()
+        return count
+
+    def hexdigest(self, size, again_from=None, progress=None):
+        """SHA-256 of the first ``size`` bytes, as hex; from ``again_from`` on they were changed after they passed."""
+
+        def told(done):
+            if progress is not None:
+                progress(done, size)
+
+        self.finish(told)
+        self._states[self._done] = self._digest
+        self._begin = b""  # The file is finished: what is hashed from here on is as it is.
+        position = min(size, self._done if again_from is None else again_from)
+        position = max(known for known in self._states if known <= position)
+        digest = self._states[position].copy()
+        while position < size:
+            count = self._feed(digest, position, size)
+            if not count:
+                raise OSError(5, f"it ends after {position} of {size} bytes")
+            position += count
+            told(position)
+        return digest.hexdigest()
+
+    def _feed(self, digest, position, limit):
+        """Hash as much as fits into the buffer; returns how many bytes, 0 at the end of the file."""
+        os.lseek(self._descriptor, position, os.SEEK_SET)
+        count = files.read_into(self._descriptor, memoryview(self._buffer)[: limit - position])
+        if position < len(self._begin):
+            self._buffer[position : len(self._begin)] = self._begin[position:]
+        digest.update(memoryview(self._buffer)[:count])
+        return count
+
+
+class WritingBack(Behind):
+    """What was copied is written to the disk in small pieces, of which two at most are on their way.
+
+    It makes nothing durable: an fsync has to follow. But `finish` has to be called and to succeed: an error of the disk
+    that is told here is not told to that fsync again. Elsewhere than on Linux it does nothing.
+    """
+
+    name = "write-back"
+
+    def __init__(self, path):
+        self._range = _sync_file_range()
+        self._before = (0, 0)
+        super().__init__(path)
+
+    def step(self, position, limit):
+        count = min(_WRITTEN_AT_ONCE, limit - position)
+        self._sync(position, count, _WRITE)
+        self._sync(*self._before, _WAIT)
+        self._before = (position, count)
+        return count
+
+    def _sync(self, position, count, flags):
+        if self._range is None or not count or not self._range(self._descriptor, position, count, flags):
+            return
+        import ctypes
+
+        code = ctypes.get_errno()
+        if code in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise OSError(code, os.strerror(code))
+        self._range = None  # This filesystem cannot: the fsync does it all.
+
+
+def _sync_file_range():
+    """Linux' call of that name, or None; Python has none for it."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    try:
+        function = ctypes.CDLL(None, use_errno=True).sync_file_range
+    except AttributeError:
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
+
+
+class Passing:
+    """What is done with bytes that were just copied into the file ``path``: told of, hashed, written to the disk.
+
+    Call it with how many there are after each piece. ``progress(done, total)`` in bytes. ``begin(first bytes)`` gives
+    what to hash instead of those. ``patient`` keeps the copying within `LEAD` of the disk. `finish` before the fsync;
+    `close` must be called.
+    """
+
+    def __init__(self, path, total, *, progress=None, hashing=False, begin=None, durable=True, patient=True):
+        self._path, self._total, self._progress, self._begin = path, total, progress, begin
+        self._wanted, self._patient, self._durable = hashing, patient, durable and total > _WORTH_IT
+        self.hashing = self._writing = None
+
+    def __call__(self, done):
+        if self._wanted and self.hashing is None:
+            self.hashing = Hashing(self._path, self._first())
+        if self._durable and self._writing is None:
+            self._writing = WritingBack(self._path)
+        for follower in (self.hashing, self._writing):
+            if follower is not None:
+                follower.reached(done)
+        if self._writing is not None and self._patient:
+            self._writing.wait_within(LEAD)
+        if self._progress is not None:
+            self._progress(done, self._total)
+
+    def _first(self):
+        if self._begin is None:
+            return b""
+        with open(self._path, "rb") as file:
+            return self._begin(file.read(100))
+
+    def finish(self):
+        """Wait for the writing back; the hashing goes on, and is the caller's from now on."""
+        if self._writing is not None:
+            self._writing.finish()
+        hashing, self.hashing = self.hashing, None
+        self.close()
+        return hashing
+
+    def close(self):
+        for follower in (self.hashing, self._writing):
+            if follower is not None:
+                follower.close()
+
+
+class Digest:
+    """SHA-256 of a finished file, taken up where it was hashed while it passed. `close` must be called."""
+
+    def __init__(self, path, hashing=None, again_from=None):
+        self._path, self._hashing, self._again_from = path, hashing, again_from
+
+    def hexdigest(self, progress=None):
+        if self._hashing is None:
+            return files.sha256(self._path, progress)
+        return self._hashing.hexdigest(files.size(self._path), self._again_from, progress)
+
+    def close(self):
+        if self._hashing is not None:
+            self._hashing.close()
