@@ -137,18 +137,17 @@ def test_copy_keeps_bytes_and_tells_hash_and_progress(tmp_path, name):
     source = os.path.join(str(tmp_path), os.fsdecode(name))
     content = os.urandom(2 * files.CHUNK + 17)
     files.write_new(source, content)
-    digest, seen = hashlib.sha256(), []
-    target = source + ".copy"
-    assert copying.copy(source, target, hasher=digest, progress=lambda *row: seen.append(row)) == len(content)
+    target, seen = source + ".copy", []
+    digest = hashlib.sha256(content).hexdigest()
+    assert copying.copy(source, target, hashing=True, progress=lambda *row: seen.append(row)) == (len(content), digest)
     assert _content(target) == content
-    assert digest.hexdigest() == hashlib.sha256(content).hexdigest() == files.sha256(target)
     assert seen[-1] == (len(content), len(content)) and [row[0] for row in seen] == sorted(row[0] for row in seen)
 
 
 def test_copy_without_a_hash_keeps_bytes(path):
     content = os.urandom(files.CHUNK + 1)
     files.write_new(path, content)
-    assert copying.copy(path, path + "2") == len(content)
+    assert copying.copy(path, path + "2") == (len(content), None)
     assert _content(path + "2") == content
 
 
@@ -157,7 +156,7 @@ def test_copy_that_fails_leaves_no_target(path, fails, with_hash):
     files.write_new(path, b"content")
     fails("fsync")
     with pytest.raises(OSError):
-        copying.copy(path, path + "2", hasher=hashlib.sha256() if with_hash else None)
+        copying.copy(path, path + "2", hashing=with_hash)
     assert not os.path.lexists(path + "2")
 
 
@@ -167,3 +166,25 @@ def test_copy_refuses_an_existing_target_and_leaves_it(path):
     with pytest.raises(FileExistsError):
         copying.copy(path, path + "2")
     assert _content(path + "2") == b"old"
+
+
+@pytest.mark.parametrize("size", [0, 3 * files.CHUNK])
+def test_copy_that_shares_its_blocks_is_hashed_all_the_same(path, monkeypatch, size):
+    content = os.urandom(size)
+    files.write_new(path, content)
+
+    def reflink(reader, writer):
+        os.write(writer, os.pread(reader, size, 0))
+        return True
+
+    monkeypatch.setattr(copying, "reflink", reflink)
+    assert copying.copy(path, path + "2", hashing=True) == (size, hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_copy_is_synced_where_it_is_to_last(path, monkeypatch, durable):
+    synced = []
+    files.write_new(path, b"content")
+    monkeypatch.setattr(os, "fsync", synced.append)
+    copying.copy(path, path + "2", durable=durable)
+    assert bool(synced) is durable

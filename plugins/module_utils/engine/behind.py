@@ -33,7 +33,7 @@ _WRITE, _WAIT = 2, 1 | 2 | 4
 class Behind:
     """A thread that works on the bytes of ``path`` as far as `reached` says that they are there.
 
-    `step` does a piece of the work. `finish` waits until all is done, `close` ends the thread as soon as may be and must
+    `step` does a piece of the work. `finish` waits until all is done. `close` ends the thread as soon as may be; it must
     be called.
     """
 
@@ -98,7 +98,7 @@ class Behind:
         return True
 
     def step(self, position, limit):
-        """Work on a piece that begins at ``position`` and ends at ``limit`` or before; how many bytes, 0 for no more."""
+        """Work on a piece that begins at ``position`` and ends by ``limit``; how many bytes it has, 0 to stop."""
         raise NotImplementedError
 
     def close(self):

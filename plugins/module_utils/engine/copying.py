@@ -14,10 +14,11 @@ Threads of `behind` hash what was copied, and write it to the disk while the cop
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
-from . import files
+from . import behind, files
 
 REFLINK, IN_KERNEL, READ = "reflink", "copy_file_range", "read"
 PIECE = 1024 * 1024
@@ -64,15 +65,13 @@ def move(reader, writer, length, moved=None):
     return done, IN_KERNEL if done and done == first else READ
 
 
-def _by_reading(reader, writer, done, length, moved, hasher=None):
+def _by_reading(reader, writer, done, length, moved):
     os.lseek(reader, done, os.SEEK_SET)
     os.lseek(writer, done, os.SEEK_SET)
     while done < length:
         data = os.read(reader, min(files.CHUNK, length - done))
         if not data:
             break
-        if hasher is not None:
-            hasher.update(data)
         files.write_all(writer, data)
         done += len(data)
         _passed(done, moved)
@@ -88,23 +87,25 @@ def _passed(done, moved):
 # --- whole files -----------------------------------------------------------------------------------------------------
 
 
-def copy(source, target, *, hasher=None, progress=None, mode=0o600):
-    """Copy the bytes of a regular file into a new file, fsynced; returns the number of bytes.
+def copy(source, target, *, hashing=False, durable=True, progress=None, mode=0o600):
+    """Copy a regular file into a new one, fsynced if ``durable``: (bytes, SHA-256 as hex or None).
 
-    ``hasher.update`` sees the bytes as they pass, so that no second reading is needed.
+    With ``hashing`` the bytes of the copy are hashed, while they pass or, where they share blocks, from the copy.
     A failure half way removes the target.
     """
     reader = files.open_regular(source, follow=True)
     try:
         with files.being_made(target, mode) as writer:
             size = os.fstat(reader).st_size
-            moved = None if progress is None else lambda done: progress(done, size)
-            if hasher is not None:
-                size = _by_reading(reader, writer, 0, size, moved, hasher)
-            elif not reflink(reader, writer):
-                size, _way = move(reader, writer, size, moved)
-            files.sync_open(writer)
-            return size
+            passing = behind.Passing(target, size, hashing=hashing, durable=durable, progress=progress)
+            with contextlib.closing(passing):
+                if not reflink(reader, writer):
+                    size, _way = move(reader, writer, size, passing)
+                with contextlib.closing(behind.Digest(target, passing.finish())) as digest:
+                    found = digest.hexdigest() if hashing else None
+            if durable:
+                files.sync_open(writer)
+            return size, found
     finally:
         os.close(reader)
 

@@ -19,7 +19,7 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, compress, database, errors, files, lock, manifest, snapshot, verify
+from . import catalog, clock, compress, copying, database, errors, files, lock, manifest, snapshot, verify
 
 SCRATCH = "scratch"
 DRILL = "drill"
@@ -113,9 +113,9 @@ def make(target, order, progress=None):
     try:
         if raw != working:
             files.create_new(raw)
-        copying = _staged(progress, "copy")
+        report = _staged(progress, "copy")
         taken = snapshot.take(
-            target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=copying, hashing=True
+            target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=report, hashing=True
         )
         with contextlib.closing(taken.digest):
             document = _describe(target, order, file, moment, taken, raw, progress)
@@ -271,21 +271,21 @@ class Unpacked(NamedTuple):
     trusted: bool
 
 
-def unpack(entry, path, progress=None):
+def unpack(entry, path, progress=None, *, durable=True):
     """Copy or expand a stored backup into the new file ``path``; raises BackupInvalid when it is not what it was.
 
     With ``path`` None the bytes are only read and compared.
     """
     known = entry.manifest or {}
     method = compress.by_suffix(entry.file)
-    stored = hashlib.sha256()
-    expanded = None if method == "none" else hashlib.sha256()
-    content = stored if expanded is None else expanded
+    if method == "none":
+        return _copied(entry, known, path, progress, durable)
+    stored, content = hashlib.sha256(), hashlib.sha256()
     report = _staged(progress, "stage")
-    most = known.get("size_bytes", entry.stored_bytes * (1 if method == "none" else LIKELY_RATIO))
+    most = known.get("size_bytes", entry.stored_bytes * LIKELY_RATIO)
     try:
-        size = compress.expand(entry.path, path, method, stored=stored, content=expanded, limit=most, progress=report)
-        _require_match(entry, known, stored, content)
+        size = compress.expand(entry.path, path, method, stored=stored, content=content, limit=most, progress=report)
+        _require_match(entry, known, stored.hexdigest(), content.hexdigest())
     except errors.BackupInvalid:
         # Bytes that do not match tell more than a decompressor that stumbles over them.
         if path is not None:
@@ -294,9 +294,25 @@ def unpack(entry, path, progress=None):
     return Unpacked(size, content.hexdigest(), bool(known))
 
 
+def _copied(entry, known, path, progress, durable):
+    """`unpack` of a file that is not compressed: the filesystem shares its blocks with the copy where it can."""
+    report = _staged(progress, "stage")
+    if path is None:
+        size, digest = entry.stored_bytes, files.sha256(entry.path, report)
+    else:
+        size, digest = copying.copy(entry.path, path, hashing=True, durable=durable, progress=report)
+    try:
+        _require_match(entry, known, digest, digest)
+    except errors.BackupInvalid:
+        if path is not None:
+            files.remove(path)
+        raise
+    return Unpacked(size, digest, bool(known))
+
+
 def _require_match(entry, known, stored, content):
     for key, digest in (("sha256", stored), ("content_sha256", content)):
-        if known.get(key) and known[key] != digest.hexdigest():
+        if known.get(key) and known[key] != digest:
             raise errors.BackupInvalid(
                 "its bytes are not those that were backed up: the SHA-256 differs from its manifest's", path=entry.path
             )

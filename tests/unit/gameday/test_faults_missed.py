@@ -69,9 +69,9 @@ def test_flipped_byte_that_is_told_as_something_else_is_missed(monkeypatch, miss
     put_up = store.unpack
     calls = []
 
-    def unpack(*arguments):
+    def unpack(*arguments, **options):
         calls.append(arguments)  # The first is of the copy without a fault.
-        return put_up(*arguments) if len(calls) == 1 else wrongly()
+        return put_up(*arguments, **options) if len(calls) == 1 else wrongly()
 
     monkeypatch.setattr(store, "unpack", unpack)
     missed("flipped_byte", "it was told as unverifiable, not as backup_invalid: it is hard to say")

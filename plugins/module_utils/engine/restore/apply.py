@@ -106,7 +106,8 @@ def _prepare(restore, staged_path):
         _require_room(restore)
         row["detail"] = f"{plan.needed_bytes} bytes needed beside the database"
     with steps.step("stage") as row:
-        unpacked = stage.unpack(plan.entry, staged_path, restore.progress)
+        durable = plan.strategy == "replace"
+        unpacked = stage.unpack(plan.entry, staged_path, restore.progress, durable=durable)
         row["detail"] = f"{unpacked.size} bytes" + (", SHA-256 as in the manifest" if unpacked.trusted else "")
     with steps.step("verify") as row:
         staged = stage.check(plan.entry, staged_path, unpacked, restore.level, restore.assertions, restore.progress)
@@ -219,9 +220,10 @@ def _compare(restore, staged, kept, replaced, watch):
     """Did the content arrive? If not, bring the old content back and raise RolledBack."""
     try:
         with restore.steps.step("compare") as row:
+            # A file that was renamed into place is the one that was verified; what SQLite wrote is looked at again.
             findings = verify.verify_live(
                 restore.path,
-                restore.level,
+                "none" if replaced else restore.level,
                 source=staged.expected,
                 assertions=restore.assertions,
                 busy_timeout=restore.busy_timeout,

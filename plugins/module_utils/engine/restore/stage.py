@@ -22,10 +22,14 @@ class Staged(NamedTuple):
     content_sha256: str
 
 
-def unpack(entry, path, progress=None):
-    """Copy or expand the backup to ``path``, comparing its bytes with the manifest. A crash leaves a partial file."""
+def unpack(entry, path, progress=None, *, durable=False):
+    """Copy or expand the backup to ``path``, comparing its bytes with the manifest. A crash leaves a partial file.
+
+    ``durable`` is for what will take the place of the live file: its bytes go to the disk while they are copied, so
+    that the fsync before the rename is short. A copy that is read and removed again is spared that.
+    """
     files.remove(path)
-    return store.unpack(entry, path, progress)
+    return store.unpack(entry, path, progress, durable=durable)
 
 
 def check(entry, path, unpacked, level, assertions, progress=None):
@@ -111,16 +115,13 @@ def _keep_raw(target, moment):
     final = os.path.join(target.backup_dir, stem)
     working = os.path.join(target.backup_dir, catalog.partial(stem))
     suffixes = [suffix for suffix in database.SIDECARS if files.exists(target.database + suffix)]
-    import hashlib
-
     sums = {}
     for suffix in (*suffixes, ""):
-        digest = hashlib.sha256()
         files.remove(working + suffix)
-        copying.copy(target.database + suffix, working + suffix, hasher=digest)
-        if files.sha256(working + suffix) != digest.hexdigest():
-            raise errors.IoError("the copy reads back differently", path=working + suffix)
-        sums[os.path.basename(final) + suffix] = digest.hexdigest()
+        _size, digest = copying.copy(target.database + suffix, working + suffix, hashing=True)
+        if files.sha256(target.database + suffix) != digest:
+            raise errors.IoError("the copy is not what was read", path=working + suffix)
+        sums[os.path.basename(final) + suffix] = digest
     for suffix in suffixes:
         files.publish(working + suffix, final + suffix)
     facts = {
