@@ -33,8 +33,8 @@ _WRITE, _WAIT = 2, 1 | 2 | 4
 class Behind:
     """A thread that works on the bytes of ``path`` as far as `reached` says that they are there.
 
-    `step` does a piece of the work. `finish` waits until all is done. `close` ends the thread as soon as may be; it must
-    be called.
+    `step` does a piece of the work. `finish` waits until all is done. `close` ends the thread as soon as may be, and
+    must be called.
     """
 
     name = "behind"
