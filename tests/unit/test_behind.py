@@ -45,19 +45,22 @@ def test_hash_is_that_of_the_bytes_however_they_are_told_of(growing):
     following = growing(content)
     for position in (1, 100, files.CHUNK + 1, 5 * files.CHUNK, len(content)):
         following.reached(position)
-    assert following.hexdigest(len(content)) == _sha256(content)
+    assert following.hexdigest() == _sha256(content)
 
 
-def test_hash_is_whole_also_when_nothing_was_told(growing):
-    content = os.urandom(3 * files.CHUNK)
-    assert growing(content).hexdigest(len(content)) == _sha256(content)
+def test_hash_of_a_finished_file_is_taken_at_once(path):
+    files.write_new(path, b"content")
+    seen = []
+    with contextlib.closing(behind.Hashing.whole(path)) as hashing:
+        assert hashing.hexdigest(lambda *row: seen.append(row)) == _sha256(b"content")
+    assert seen[-1] == (7, 7)
 
 
 def test_first_bytes_are_taken_as_they_will_be(growing):
     content = os.urandom(3 * files.CHUNK)
     following = growing(content, b"header")
     following.reached(len(content))
-    assert following.hexdigest(len(content)) == _sha256(b"header" + content[6:])
+    assert following.hexdigest() == _sha256(b"header" + content[6:])
 
 
 @pytest.mark.parametrize("at", [0, 17, 2 * files.CHUNK - 1, 2 * files.CHUNK, 5 * files.CHUNK + 1])
@@ -69,7 +72,8 @@ def test_what_was_changed_after_it_passed_is_hashed_again(growing, path, at):
     changed = content[:at] + b"changed" + content[at + 7 :]
     with open(path, "r+b") as file:
         file.write(changed)
-    assert following.hexdigest(len(changed), at) == _sha256(changed)
+    with contextlib.closing(following.taken_up(at)) as again:
+        assert again.hexdigest() == _sha256(changed)
 
 
 def _wait_for(following, size):
@@ -88,14 +92,30 @@ def test_file_that_became_shorter_or_longer_is_hashed_as_it_is(growing, path, si
     now = (content + b"added")[:size]
     with open(path, "wb") as file:
         file.write(now)
-    assert following.hexdigest(len(now)) == _sha256(now)
+    with contextlib.closing(following.taken_up(None)) as again:
+        assert again.hexdigest() == _sha256(now)
+
+
+def test_hash_that_is_still_right_goes_on(growing):
+    following = growing(b"content")
+    following.reached(7)
+    assert following.taken_up(None) is following
+
+
+def test_hash_is_taken_up_also_while_it_is_being_taken(growing, path):
+    content = os.urandom(40 * files.CHUNK)
+    following = growing(content)
+    following.reached(len(content))
+    with contextlib.closing(following.taken_up(5 * files.CHUNK)) as again:
+        assert again.hexdigest() == _sha256(content)
+    assert not following._thread.is_alive()
 
 
 def test_file_that_ends_too_early_is_an_error_and_not_a_hash(growing):
     following = growing(b"short")
     following.reached(100)
     with pytest.raises(OSError, match="ends after 5 of 100"):
-        following.hexdigest(100)
+        following.hexdigest()
 
 
 def test_closing_ends_the_thread_whatever_is_left(growing):
@@ -105,14 +125,6 @@ def test_closing_ends_the_thread_whatever_is_left(growing):
     following.close()
     assert not following._thread.is_alive()
     assert not [thread for thread in threading.enumerate() if thread.name == "sha256"]
-
-
-def test_digest_is_read_from_the_file_where_nothing_was_hashed_before(path):
-    files.write_new(path, b"content")
-    seen = []
-    with contextlib.closing(behind.Digest(path)) as digest:
-        assert digest.hexdigest(lambda *row: seen.append(row)) == _sha256(b"content")
-    assert seen == [(7, 7)]
 
 
 # --- writing back ----------------------------------------------------------------------------------------------------
@@ -221,7 +233,7 @@ def test_bytes_that_passed_are_hashed_written_and_told_of(path, monkeypatch):
         for done in (1, 2 * files.CHUNK, len(content)):
             passing(done)
         with contextlib.closing(passing.finish()) as hashing:
-            assert hashing.hexdigest(len(content)) == expected
+            assert hashing.hexdigest() == expected
     assert seen == [(1, len(content)), (2 * files.CHUNK, len(content)), (len(content), len(content))]
     assert not [thread for thread in threading.enumerate() if thread.name in ("sha256", "write-back")]
 

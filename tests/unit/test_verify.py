@@ -10,6 +10,7 @@ import sqlite3
 
 import pytest
 from engine import clock, errors, verify
+from engine.findings import Findings
 
 PAGE = 4096
 
@@ -208,15 +209,15 @@ def _patch_new(path, data):
 
 
 def test_summary_is_short_and_says_how_many_more():
-    findings = verify.Findings("full")
+    findings = Findings("full")
     for number in range(5):
         findings.add("corrupt", "integrity_check", f"page {number}")
-    assert "page 2" in verify.summary(findings) and "page 3" not in verify.summary(findings)
-    assert "2 more" in verify.summary(findings)
+    assert "page 2" in findings.summary() and "page 3" not in findings.summary()
+    assert "2 more" in findings.summary()
 
 
 def test_verdict_is_the_worst_of_all_findings():
-    findings = verify.Findings("full")
+    findings = Findings("full")
     for status, expected in (("unverifiable", "unverifiable"), ("corrupt", "corrupt"), ("failed", "corrupt")):
         findings.add(status, "x", "y")
         assert findings.status == expected

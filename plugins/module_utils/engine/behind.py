@@ -15,6 +15,7 @@ import errno
 import os
 import sys
 import threading
+from typing import Any
 
 from . import files
 
@@ -39,11 +40,11 @@ class Behind:
 
     name = "behind"
 
-    def __init__(self, path):
+    def __init__(self, path, start=0):
         # A descriptor of its own, which outlives the writer's.
         self._descriptor = files.open_regular(path)
         self._news = threading.Condition()
-        self._reached = self._done = 0
+        self._reached = self._done = start
         self._ended = self._stopped = False
         self._error = None
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -115,52 +116,64 @@ class Hashing(Behind):
     """SHA-256 of a file that is still being written.
 
     ``begin`` stands for the first bytes of the file, whatever is there: it is for a header that will be changed.
+    ``state`` is (position, hash object of the bytes before it).
     """
 
     name = "sha256"
 
-    def __init__(self, path, begin=b""):
+    def __init__(self, path, begin=b"", state=None):
         import hashlib
 
-        self._begin, self._buffer, self._digest = begin, bytearray(files.CHUNK), hashlib.sha256()
-        self._states = {0: self._digest.copy()}
-        super().__init__(path)
+        start, digest = (0, hashlib.sha256()) if state is None else state
+        self._digest: Any = digest
+        self._path, self._begin, self._buffer = path, begin, bytearray(files.CHUNK)
+        self._states = {start: self._digest.copy()}
+        super().__init__(path, start)
+
+    @classmethod
+    def whole(cls, path):
+        """That of a finished file, begun."""
+        hashing = cls(path)
+        hashing.reached(files.size(path))
+        return hashing
 
     def step(self, position, limit):
-        count = self._feed(self._digest, position, limit)
-        if (position + count) % _STATES == 0:
-            self._states[position + count] = self._digest.copy()
-        return count
-
-    def hexdigest(self, size, again_from=None, progress=None):
-        """SHA-256 of the first ``size`` bytes, as hex; from ``again_from`` on they were changed after they passed."""
-
-        def told(done):
-            if progress is not None:
-                progress(done, size)
-
-        self.finish(told)
-        self._states[self._done] = self._digest
-        self._begin = b""  # The file is finished: what is hashed from here on is as it is.
-        position = min(size, self._done if again_from is None else again_from)
-        position = max(known for known in self._states if known <= position)
-        digest = self._states[position].copy()
-        while position < size:
-            count = self._feed(digest, position, size)
-            if not count:
-                raise OSError(5, f"it ends after {position} of {size} bytes")
-            position += count
-            told(position)
-        return digest.hexdigest()
-
-    def _feed(self, digest, position, limit):
-        """Hash as much as fits into the buffer; returns how many bytes, 0 at the end of the file."""
         os.lseek(self._descriptor, position, os.SEEK_SET)
         count = files.read_into(self._descriptor, memoryview(self._buffer)[: limit - position])
         if position < len(self._begin):
             self._buffer[position : len(self._begin)] = self._begin[position:]
-        digest.update(memoryview(self._buffer)[:count])
+        self._digest.update(memoryview(self._buffer)[:count])
+        if (position + count) % _STATES == 0:
+            self._states[position + count] = self._digest.copy()
         return count
+
+    def taken_up(self, changed):
+        """The Hashing of the finished file, of which the bytes from ``changed`` on are others than those that passed
+        (None: no byte is). It is this one, or takes its place.
+        """
+        size = files.size(self._path)
+        if changed is None and size == self._reached:
+            return self
+        self.close()
+        self._states[self._done] = self._digest
+        usable = min(size, self._done if changed is None else changed)
+        start = max(position for position in self._states if position <= usable)
+        again = Hashing(self._path, state=(start, self._states[start]))
+        again.reached(size)
+        return again
+
+    def hexdigest(self, progress=None):
+        """The hash of all bytes that were reached, as hex. ``progress(done, total)``."""
+
+        def told(done):
+            if progress is not None:
+                progress(done, self._reached)
+
+        self.finish(told)
+        if self._done < self._reached:
+            raise OSError(errno.EIO, f"it ends after {self._done} of {self._reached} bytes", self._path)
+        told(self._done)
+        return self._digest.hexdigest()
 
 
 class WritingBack(Behind):
@@ -253,19 +266,3 @@ class Passing:
         for follower in (self.hashing, self._writing):
             if follower is not None:
                 follower.close()
-
-
-class Digest:
-    """SHA-256 of a finished file, taken up where it was hashed while it passed. `close` must be called."""
-
-    def __init__(self, path, hashing=None, again_from=None):
-        self._path, self._hashing, self._again_from = path, hashing, again_from
-
-    def hexdigest(self, progress=None):
-        if self._hashing is None:
-            return files.sha256(self._path, progress)
-        return self._hashing.hexdigest(files.size(self._path), self._again_from, progress)
-
-    def close(self):
-        if self._hashing is not None:
-            self._hashing.close()

@@ -101,8 +101,10 @@ def copy(source, target, *, hashing=False, durable=True, progress=None, mode=0o6
             with contextlib.closing(passing):
                 if not reflink(reader, writer):
                     size, _way = move(reader, writer, size, passing)
-                with contextlib.closing(behind.Digest(target, passing.finish())) as digest:
-                    found = digest.hexdigest() if hashing else None
+                found, taken = None, passing.finish()
+                if hashing:
+                    with contextlib.closing(taken or behind.Hashing.whole(target)) as digest:
+                        found = digest.hexdigest()
             if durable:
                 files.sync_open(writer)
             return size, found

@@ -35,7 +35,7 @@ LARGE_LOG = 1.0
 class Snapshot(NamedTuple):
     """What was taken: by which method and why, the live file's header at that time, and the seconds until durable.
 
-    ``digest`` gives the SHA-256 of the copy and must be closed.
+    ``digest`` is the SHA-256 of the copy, which goes on being taken, where that was asked for; it must be closed.
     """
 
     method: str
@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
     header: Header
     source_bytes: int
     seconds: float
-    digest: behind.Digest
+    digest: behind.Hashing | None
 
 
 def choose(method, header, path):
@@ -87,16 +87,17 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None, hashi
     digest = None
     if chosen == "clone":
         source_bytes, digest, way, why_not = _clone(path, header, target, busy_timeout, progress, hashing)
-        if digest is None:
+        if why_not is not None:
             files.truncate(target, 0)
             chosen, reason = "online", f"{_INSTEAD[header.journal_mode]}; no clone: {why_not}"
         else:
             reason = f"{reason}; by {way}"
     try:
-        if digest is None:
+        if chosen != "clone":
             source_bytes = _by_sqlite(chosen, path, header, target, busy_timeout, progress)
             make_self_contained(target)
-            digest = behind.Digest(target)
+        if hashing and digest is None:
+            digest = behind.Hashing.whole(target)
         files.sync(target)
     except BaseException:
         if digest is not None:
@@ -139,7 +140,7 @@ def _by_sqlite(method, path, header, target, busy_timeout, progress):
 
 
 def _clone(path, header, target, busy_timeout, progress, hashing):
-    """(bytes of the source, Digest, way, None), or (.., None, .., why not) when the copy is not to be relied on."""
+    """(bytes of the source, Hashing or None, way, None), or (.., None, .., why not) when it is not to be relied on."""
     with contextlib.ExitStack() as undo:
         with _reading(path, header, target, busy_timeout) as source:
             source_bytes = database.content_bytes(path)
@@ -156,9 +157,12 @@ def _clone(path, header, target, busy_timeout, progress, hashing):
         if why_not is not None:
             return source_bytes, None, "", why_not
         clone.finish(target, pages)
-        hashing = passing.finish()
+        taken = passing.finish()
+        if taken is not None:
+            undo.callback(taken.close)
+            taken = taken.taken_up(changed)
         undo.pop_all()
-        return source_bytes, behind.Digest(target, hashing, changed), copied.way, None
+        return source_bytes, taken, copied.way, None
 
 
 def _remove_sidecars(target):

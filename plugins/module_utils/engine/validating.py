@@ -120,9 +120,9 @@ def examine(session, entry, level, assertions):
             "header": _header(path),
         }
     except errors.BackupInvalid as error:
-        from . import verify
+        from .findings import Findings
 
-        findings = verify.Findings(level)
+        findings = Findings(level)
         findings.add("corrupt", "sha256", error.cause)
         facts = {}
     finally:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 import pytest
-from engine import errors, health, operations, verify
+from engine import checks, contents, errors, health, operations, verify
 from engine.restore import apply, journal
 
 
@@ -161,9 +161,9 @@ def test_writer_that_comes_and_goes_is_no_failed_restore(place, monkeypatch):
 def test_restore_without_effect_is_found_though_somebody_is_connected(place, monkeypatch):
     """An idle connection excuses nothing: rows that differ while nobody has written mean that it did not work."""
     place.write("DELETE FROM t WHERE id > 10")
-    real = verify.count_rows
+    real = contents.count_rows
     monkeypatch.setattr(
-        verify, "count_rows", lambda connection: {"t": 10} if _is(connection, place) else real(connection)
+        contents, "count_rows", lambda connection: {"t": 10} if _is(connection, place) else real(connection)
     )
     with contextlib.closing(sqlite3.connect(place.path)) as reader:
         reader.execute("SELECT count(*) FROM t").fetchone()
@@ -240,28 +240,34 @@ def test_fifo_in_the_journals_place_hangs_nobody(place):
 _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT count(*) FROM n"
 
 
-def test_interrupt_in_a_check_is_no_verdict(place, monkeypatch):
+@pytest.mark.parametrize("name", ["_integrity", "_of_no_table"], ids=["undivided", "divided"])
+def test_interrupt_in_a_check_is_no_verdict(place, monkeypatch, name):
     """What a signal raises in the midst of SQLite's work is raised; SQLite itself would only say "interrupted"."""
+    if name == "_of_no_table":
+        monkeypatch.setattr(checks, "LARGE", 0)
+        monkeypatch.setattr(checks.together, "processors", lambda: 2)
 
     def interrupt(_done, _total):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify, "_integrity", lambda connection, _findings: connection.execute(_ENDLESS).fetchall())
+    monkeypatch.setattr(checks, name, lambda connection, _findings: connection.execute(_ENDLESS).fetchall())
     with pytest.raises(KeyboardInterrupt):
         verify.verify(place.made["path"], "full", progress=interrupt)
 
 
-def test_sigterm_is_heard_within_a_check_without_a_terminal(place):
+@pytest.mark.parametrize("name", ["_integrity", "_of_no_table"], ids=["undivided", "divided"])
+def test_sigterm_is_heard_within_a_check_without_a_terminal(place, name):
     code = (
         "import os, signal, sqlite3, sys, threading\n"
-        "from engine import verify\n"
+        "from engine import checks, verify\n"
+        "if sys.argv[3] == '_of_no_table': checks.LARGE, checks.together.processors = 0, lambda: 2\n"
         "class Stop(BaseException): pass\n"
         "def stop(*_): raise Stop\n"
         "signal.signal(signal.SIGTERM, stop)\n"
         "def slow(connection, findings):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    connection.execute(sys.argv[2])\n"
-        "verify._integrity = slow\n"
+        "setattr(checks, sys.argv[3], slow)\n"
         "try:\n"
         "    verify.verify(sys.argv[1])\n"
         "except Stop:\n"
@@ -269,7 +275,7 @@ def test_sigterm_is_heard_within_a_check_without_a_terminal(place):
     )
     engine = os.path.dirname(os.path.dirname(os.path.abspath(verify.__file__)))
     done = subprocess.run(
-        [sys.executable, "-c", code, place.made["path"], _ENDLESS],
+        [sys.executable, "-c", code, place.made["path"], _ENDLESS, name],
         env={**os.environ, "PYTHONPATH": engine},
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ import marshal
 import sqlite3
 from typing import NamedTuple
 
-from .. import database, errors, files, verify
+from .. import contents, database, errors, files
 
 _ROWS = 1000
 _FEWEST_PAGES = 8
@@ -75,7 +75,7 @@ def rows(path):
                 _add(digest, connection.execute(f"PRAGMA {key}"))
             _add(digest, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"))
             for name in _tables(connection):
-                _add(digest, connection.execute(f"SELECT * FROM {verify.quoted(name)} NOT INDEXED"))
+                _add(digest, connection.execute(f"SELECT * FROM {contents.quoted(name)} NOT INDEXED"))
         finally:
             connection.close()
     except sqlite3.Error as error:

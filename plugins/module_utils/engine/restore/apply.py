@@ -230,12 +230,12 @@ def _compare(restore, staged, kept, replaced, watch):
             )
             writers = "" if findings.status == "ok" else _writers(restore, findings, watch)
             if writers:
-                row["detail"] = f"{writers} wrote since: {verify.summary(findings)}"
+                row["detail"] = f"{writers} wrote since: {findings.summary()}"
             elif findings.status == "ok":
                 row["detail"] = rehearse.compared(staged.expected)
             else:
                 raise errors.RestoreFailed(
-                    f"the restored database did not pass its checks ({verify.summary(findings)})", path=restore.path
+                    f"the restored database did not pass its checks ({findings.summary()})", path=restore.path
                 )
     except errors.DatabaseBusy as error:
         error.hint = (
@@ -299,7 +299,7 @@ def _bring_back(restore, kept, replaced):
             source = kept.manifest["source"]
             findings = verify.verify_live(path, "none", source=source, busy_timeout=restore.busy_timeout)
             if findings.status != "ok" and not _writers(restore, findings, watch):
-                raise errors.RestoreFailed(f"the old content did not come back ({verify.summary(findings)})", path=path)
+                raise errors.RestoreFailed(f"the old content did not come back ({findings.summary()})", path=path)
     finally:
         watch.close()
     return "the pre-restore backup was written back in place"

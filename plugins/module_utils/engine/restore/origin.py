@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from .. import database, errors, files, manifest, verify
+from .. import contents, database, errors, files, manifest
 
 
 def require_same(entry, plan, busy_timeout):
@@ -24,7 +24,7 @@ def require_same(entry, plan, busy_timeout):
         connection = database.open_live(plan.database, plan.live_header, busy_timeout)
         try:
             application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-            schema = verify.schema_sha256(connection)
+            schema = contents.schema_sha256(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from .. import database, errors, files, kept_files, manifest, snapshot, verify
+from .. import contents, database, errors, files, kept_files, manifest, snapshot
 
 _ID_LENGTH = 16
 
@@ -62,7 +62,7 @@ def look(plan, directory, staged, busy_timeout):
 def _rows_now(plan, busy_timeout):
     connection = database.open_live(plan.database, plan.live_header, busy_timeout)
     try:
-        return verify.readable_rows(connection)
+        return contents.readable_rows(connection)
     finally:
         connection.close()
 
@@ -76,7 +76,7 @@ def _readable_rows(path):
     try:
         # Else SQLite would refuse all of a file that is shorter than its header says. Nothing can be written here.
         connection.execute("PRAGMA writable_schema=ON")
-        return verify.readable_rows(connection)
+        return contents.readable_rows(connection)
     finally:
         connection.close()
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, copying, database, errors, files, manifest, store, verify
+from .. import catalog, clock, copying, database, errors, files, manifest, store
+from ..findings import Findings
 
 
 class Staged(NamedTuple):
     """A checked copy: its path, what SQLite found, and what the live database must show after the restore."""
 
     path: str
-    findings: verify.Findings
+    findings: Findings
     expected: dict
     content_sha256: str
 
@@ -47,9 +48,9 @@ def check(entry, path, unpacked, level, assertions, progress=None):
 def require_sound(entry, findings):
     """Raise BackupInvalid or Unverifiable with the causes when a verification was not passed."""
     if findings.status in ("corrupt", "failed"):
-        raise errors.BackupInvalid(f"it did not pass its verification ({verify.summary(findings)})", path=entry.path)
+        raise errors.BackupInvalid(f"it did not pass its verification ({findings.summary()})", path=entry.path)
     if findings.status == "unverifiable":
-        raise errors.Unverifiable(f"it cannot be verified here ({verify.summary(findings)})", path=entry.path)
+        raise errors.Unverifiable(f"it cannot be verified here ({findings.summary()})", path=entry.path)
 
 
 # --- what is kept of the old content ---------------------------------------------------------------------------------

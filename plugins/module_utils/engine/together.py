@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Do several pieces of work at once, in threads, so that an interrupt ends them all.
+
+It pays for work that Python's lock does not hold up, such as SQLite's checks.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+from typing import NamedTuple
+
+_LOOK_UP = 0.05
+
+
+class Outcome(NamedTuple):
+    """What a task returned, or the exception that it raised."""
+
+    value: object
+    error: BaseException | None
+
+
+def processors():
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(tasks, hands, *, stop, tick=None):
+    """An Outcome for each task, in their order.
+
+    There is a thread for each of ``hands``, which does one task after the other as ``task(hand)``. ``tick()`` is called
+    by the caller's own thread now and then. What it raises, or a signal, ends everything: ``stop()`` has to end the
+    tasks that are being done, the threads are awaited, and it is raised.
+    """
+    todo, outcomes = collections.deque(enumerate(tasks)), [Outcome(None, None)] * len(tasks)
+
+    def work(hand):
+        while True:
+            try:
+                index, task = todo.popleft()
+            except IndexError:
+                return
+            outcomes[index] = _outcome(task, hand)
+
+    threads = [threading.Thread(target=work, args=(hand,), daemon=True) for hand in hands]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_LOOK_UP)
+                if tick is not None:
+                    tick()
+    except BaseException:
+        todo.clear()
+        stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
+    return outcomes
+
+
+def _outcome(task, argument):
+    try:
+        return Outcome(task(argument), None)
+    except BaseException as error:  # pylint: disable=broad-exception-caught
+        kept = error
+    return Outcome(None, kept)
