@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 
-import run as bench
+import common as bench
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAME = "digitalme-bench-restore"

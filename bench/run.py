@@ -1,270 +1,348 @@
 #!/usr/bin/env python3
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How long do our backup, restore test and restore take, against doing the same by hand?
+"""How long do our snapshot, verification, backup, restore test and restore take, against everybody else's?
 
-Each command is a whole process; the contenders take turns within one run, so that a machine that is slow for a while
-is slow for all of them. What counts is the ratio of the medians; the seconds are this machine's, today.
+    make bench [PARTS="snapshot writers ..."] [SIZES="10M 100M 1G 5G"] [ROUNDS=3]
 
-    SIZES="10M 1G" ROUNDS=5 python3 bench/run.py
-    MEMORY_SIZES="10M 2G"    sizes at which peak memory is measured
-    WORK=/path               where the databases are made (default: build/ of the checkout), in a directory of its own
-
-Prints Markdown and writes the same as JSON to bench/results/.
+Each contender is a whole process and they take turns within one run, so that a machine that is slow for a while is slow
+for all of them; each turn begins with another one. What counts is the ratio of the medians; the seconds are the
+machine's. The figures of every turn go to bench/results/performance.json, each part in the place of the one that was
+there, and docs/PERFORMANCE.md is written from it (page.py).
 """
 
 from __future__ import annotations
 
-import compileall
+import contextlib
 import json
 import os
 import pathlib
-import platform
 import shutil
 import sqlite3
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-# A directory of our own, because it is removed at the end.
-WORK = pathlib.Path(os.environ.get("WORK") or ROOT / "build") / f"bench-{os.getpid()}"
-MEASURE = (sys.executable, "-I", "-S", str(ROOT / "tools" / "measure.py"))
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
-ROW_BYTES = 900
-STARTS = 21
+import common
+import contenders
+import places
+import writers
+
+RESULTS = pathlib.Path(os.environ.get("RESULTS") or common.ROOT / "bench" / "results" / "performance.json")
+SIZES = os.environ.get("SIZES", "10M 100M 1G 5G").split()
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+FILESYSTEMS = os.environ.get("FILESYSTEMS", "xfs btrfs").split()
+RATES = [int(rate) for rate in os.environ.get("COMMITS", "200 1000").split()]
+STARTS = 15
+NIGHT = int(os.environ.get("DATABASES", "20"))
 
 
-def parse_size(text):
-    return int(text[:-1]) * UNITS[text[-1].upper()]
+def up_to(limit):
+    """The sizes of this run that are not larger; the smallest, where all are."""
+    return [size for size in SIZES if common.parse_size(size) <= common.parse_size(limit)] or SIZES[:1]
 
 
-def run(*command, env=None):
-    """(seconds, peak memory in MiB) of a command as a whole process; a failure ends the benchmark."""
-    with tempfile.TemporaryDirectory() as place:
-        report = os.path.join(place, "report")
-        done = subprocess.run([*MEASURE, report, *command], env=env, capture_output=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed: {done.stderr.decode(errors='replace')}")
-        with open(report, encoding="ascii") as file:
-            measured = json.load(file)
-    return measured["seconds"], measured["peak_bytes"] / 2**20
+class Stage:
+    """A folder with a live database of a size; ``turn`` clears away what the last turn has left."""
+
+    def __init__(self, folder, size, journal="wal"):
+        self.folder, self.size, self.journal = pathlib.Path(folder), size, journal
+        self.live, self.copy = self.folder / "live.db", self.folder / "copy.db"
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "restored").mkdir()
+        common.require_room(self.folder, 3 * common.parse_size(self.size))
+        shutil.copyfile(database(self.size), self.live)
+        with sqlite3.connect(self.live) as connection:
+            connection.execute(f"PRAGMA journal_mode={self.journal}")
+        connection.close()
+        return self
+
+    def __exit__(self, *_error):
+        shutil.rmtree(self.folder)
+
+    def turn(self, keep_backups=False):
+        for path in self.folder.glob("copy.db*"):
+            path.unlink()
+        shutil.rmtree(self.folder / "peer", ignore_errors=True)
+        (self.folder / "peer").mkdir()
+        if not keep_backups:
+            shutil.rmtree(self.folder / "backups", ignore_errors=True)
 
 
-def shell(script, *arguments):
-    return run("sh", "-ec", script, "sh", *map(str, arguments))
+def database(size):
+    """A database of that size, made once."""
+    path = common.WORK / f"{size}.db"
+    if not path.exists():
+        common.WORK.mkdir(parents=True, exist_ok=True)
+        say(f"making a database of {size}")
+        common.make_database(path, common.parse_size(size))
+    return path
 
 
-def engine(*arguments):
-    return run(sys.executable, "-m", "engine", *map(str, arguments), "--json", env=environment("installed"))
+def say(text):
+    sys.stderr.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}\n")
 
 
-def environment(copy):
-    """Nothing of the caller's own Python settings; ``copy`` is the copy of the engine that is found."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    return {**kept, "PYTHONPATH": str(WORK / copy), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def install_engine():
-    """Two copies of the engine: one is compiled, as it is where it was installed, one is not."""
-    for copy in ("installed", "source"):
-        target = WORK / copy / "engine"
-        shutil.copytree(
-            ROOT / "plugins" / "module_utils" / "engine", target, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    compileall.compile_dir(WORK / "installed", quiet=1)
-
-
-def require_room(folder, needed):
-    if shutil.disk_usage(folder).free < needed:
-        raise SystemExit(f"{folder}: {needed} bytes are needed there; choose another place with WORK=")
-
-
-def make_database(path, size):
-    """Rows of about 1 KB with an index, so that a check has something to check."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL)")
-    connection.execute("CREATE INDEX item_key ON item (key)")
-    rows = size // (ROW_BYTES + 60)
-    connection.execute("BEGIN")
-    connection.execute(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-        "INSERT INTO item SELECT i, printf('key-%016x', abs(random())), randomblob(?) FROM n",
-        (rows, ROW_BYTES),
-    )
-    connection.execute("COMMIT")
-    connection.close()
-
-
-def contenders(folder):
-    """{task: {contender: callable}}; the first of each is ours."""
-    live, backups, copy = folder / "live.db", folder / "backups", folder / "copy.db"
-    target = folder / "restored" / "live.db"
-
-    def fresh(function):
-        """Each starts with the same: no earlier copy, one backup at the most, and a target that is an older state."""
-
-        def prepared():
-            for path in (copy, target.parent / "copy.db"):
-                path.unlink(missing_ok=True)
-            return function()
-
-        return prepared
-
-    def backup():
-        shutil.rmtree(backups, ignore_errors=True)
-        return engine("backup", "--database", live, "--backup-dir", backups, "--disk-limit-percent", 100)
-
-    def restore(*options):
-        def restored():
-            for kept in backups.glob("*_pre_recovery_*"):
-                kept.unlink()
-            with sqlite3.connect(target) as connection:
-                connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
-            connection.close()
-            where = ("--database", target, "--backup-dir", backups, "--name", "live")
-            return engine("restore", "latest", *where, "--force", *options)
-
-        return restored
-
-    check = 'sqlite3 "$2" "PRAGMA integrity_check" | grep -qx ok'
-    by_hand = 'cp "$1" "$2"; sync "$2"'
-    return {
-        "backup, full verification": {
-            "ours": fresh(backup),
-            "sqlite3 .backup + integrity_check": fresh(
-                lambda: shell(f'sqlite3 "$1" ".backup \'$2\'"; sync "$2"; {check}', live, copy)
-            ),
-            "cp + fsync": fresh(lambda: shell(by_hand, live, copy)),
-        },
-        "restore test": {
-            "ours": fresh(lambda: engine("test", "latest", "--backup-dir", backups, "--name", "live")),
-            "cp + fsync + integrity_check": fresh(lambda: shell(f"{by_hand}; {check}", live, copy)),
-        },
-        "restore": {
-            "ours, everything on": fresh(restore()),
-            "ours, no pre-restore backup, quick": fresh(restore("--no-pre-backup", "--verify", "quick")),
-            "sqlite3 .restore": fresh(lambda: shell('sqlite3 "$2" ".restore \'$1\'"; sync "$2"', live, target)),
-            "cp + fsync": fresh(lambda: shell(by_hand, live, target.parent / "copy.db")),
-        },
-    }
-
-
-def measure(folder, rounds):
-    """{task: {contender: {seconds: [..], memory_mib: [..]}}}, the contenders taking turns."""
-    results: dict = {}
-    tasks = contenders(folder)
-    for task, racers in tasks.items():
-        if task != "backup, full verification":
-            next(iter(tasks["backup, full verification"].values()))()
-        for _round in range(rounds):
-            for name, race in racers.items():
-                seconds, memory = race()
-                row = results.setdefault(task, {}).setdefault(name, {"seconds": [], "memory_mib": []})
+def compete(stage, racers, *, before, rounds=ROUNDS, application=None, **facts):
+    """[a row for each contender]; ``before()`` prepares each turn, ``application()`` gives who commits meanwhile."""
+    rows = {name: {"contender": name, "seconds": [], "memory_mib": [], **facts} for name in racers}
+    for number in range(rounds):
+        names = list(racers)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            row = rows[name]
+            if "failed" in row:
+                continue
+            try:
+                before()
+                with contextlib.ExitStack() as ending:
+                    who = application and ending.enter_context(contextlib.closing(application()))
+                    begun = time.monotonic()
+                    seconds, memory = racers[name](stage.live, stage.copy)
+                    ended = time.monotonic()
                 row["seconds"].append(round(seconds, 4))
                 row["memory_mib"].append(round(memory, 1))
-    return results
+                if who:
+                    row.setdefault("felt", []).append(who.felt(begun, ended))
+            except (contenders.Missing, SystemExit) as error:
+                row["failed"] = str(error).strip().splitlines()[-1][-200:]
+    say(", ".join(f"{name} {statistics.median(row['seconds'] or [0]):.2f}" for name, row in rows.items()))
+    return list(rows.values())
 
 
-def at_size(size, rounds):
-    folder = WORK / "size"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "restored").mkdir(parents=True)
-    require_room(folder, 8 * size)
-    try:
-        make_database(folder / "live.db", size)
-        shutil.copy(folder / "live.db", folder / "restored" / "live.db")
-        return measure(folder, rounds)
-    finally:
-        shutil.rmtree(folder)
+# --- the parts -------------------------------------------------------------------------------------------------------
 
 
-def memory_at(size):
-    """Peak memory in MiB of the command line's longest operations."""
-    folder = WORK / "memory"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    require_room(folder, 5 * size)
-    try:
-        make_database(folder / "live.db", size)
-        where = ("--backup-dir", folder / "backups")
-        return {
-            "backup": engine("backup", "--database", folder / "live.db", *where, "--disk-limit-percent", 100)[1],
-            "restore test": engine("test", *where)[1],
-            "restore": engine("restore", "--database", folder / "new.db", *where, "--name", "live")[1],
+def part_snapshot():
+    """Each method at each size; rollback mode, a cold cache and other filesystems where it tells something."""
+    rows = []
+    for size in SIZES:
+        with Stage(common.WORK / "here", size) as stage:
+            facts = {"size": size, "filesystem": places.kind(stage.folder), "journal": "wal"}
+            rows += compete(stage, contenders.SNAPSHOTS, before=warmly(stage), cache="warm", **facts)
+            if common.parse_size(size) >= common.parse_size("1G") or size == SIZES[-1]:
+                few = pick(contenders.SNAPSHOTS, "clone", "clone, SHA-256", "sqlite3 .backup", "cp + fsync")
+                rows += compete(stage, few, before=coldly(stage), cache="cold", **facts)
+    for size in up_to("1G")[-1:]:
+        with Stage(common.WORK / "here", size, "delete") as stage:
+            facts = {"size": size, "filesystem": places.kind(stage.folder), "journal": "delete"}
+            rows += compete(stage, contenders.SNAPSHOTS, before=warmly(stage), cache="warm", **facts)
+    return rows
+
+
+def part_reflink():
+    """Filesystems that can share blocks."""
+    rows = []
+    racers = pick(contenders.SNAPSHOTS, "clone", "sqlite3 .backup", "cp + fsync")
+    racers["cp --reflink=always (not consistent)"] = contenders.shell('cp --reflink=always "$1" "$2"; sync "$2"')
+    for name in FILESYSTEMS:
+        why_not = places.why_not(name)
+        if why_not:
+            rows.append({"contender": "clone", "filesystem": name, "failed": why_not})
+            continue
+        largest = max(common.parse_size(size) for size in SIZES)
+        with places.filesystem(name, common.WORK, 3 * largest + 2**30) as folder:
+            for size in SIZES:
+                with Stage(folder / "stage", size) as stage:
+                    facts = {"size": size, "filesystem": name, "journal": "wal", "cache": "warm"}
+                    rows += compete(stage, racers, before=warmly(stage), **facts)
+    return rows
+
+
+def part_writers():
+    """What an application feels, at one size, in both journal modes."""
+    rows = []
+    size = up_to("1G")[-1]
+    names = ("clone", "clone, SHA-256", "online", "sqlite3 .backup", "VACUUM INTO", "cp + fsync")
+    racers = pick(contenders.SNAPSHOTS, *names)
+    # In rollback mode it begins again with every commit, for ever.
+    racers["sqlite3 .backup"] = contenders.shell(f"timeout 20 {contenders.BACKUP}")
+    racers["nothing"] = nothing
+    for journal in ("wal", "delete"):
+        for rate in RATES:
+            with Stage(common.WORK / "here", size, journal) as stage:
+                facts = {"size": size, "filesystem": places.kind(stage.folder), "journal": journal, "commits": rate}
+
+                def application(stage=stage, rate=rate):
+                    return writers.Application(stage.live, rate, stage.folder)
+
+                rows += compete(stage, racers, before=warmly(stage), application=application, **facts)
+    return rows
+
+
+def part_backup():
+    """Whole backups, against products too."""
+    rows = []
+    for size in up_to("1G"):
+        with Stage(common.WORK / "here", size) as stage:
+            rows += compete(stage, contenders.BACKUPS, before=warmly(stage), size=size)
+    return rows
+
+
+def part_compression():
+    rows = []
+    for size in up_to("100M")[-1:]:
+        with Stage(common.WORK / "here", size) as stage:
+            found = compete(stage, contenders.COMPRESSIONS, before=warmly(stage), size=size)
+            rows += found
+    return rows
+
+
+def part_verification():
+    rows = []
+    for size in up_to("1G")[-2:]:
+        with Stage(common.WORK / "here", size) as stage:
+
+            def ready(stage=stage):
+                if not stage.copy.exists():
+                    shutil.copyfile(stage.live, stage.copy)
+                places.quiet()
+                places.warm(stage.copy)
+
+            rows += compete(stage, contenders.VERIFICATIONS, before=ready, size=size)
+    return rows
+
+
+def part_test():
+    return _with_a_backup(contenders.TESTS)
+
+
+def part_restore():
+    return _with_a_backup(contenders.RESTORES)
+
+
+def _with_a_backup(racers):
+    rows = []
+    for size in up_to("1G")[-2:]:
+        with Stage(common.WORK / "here", size) as stage:
+            contenders.BACKUPS["ours, full verification"](stage.live, stage.copy)
+            older = stage.folder / "restored" / "live.db"
+            shutil.copyfile(stage.live, older)
+
+            def ready(stage=stage, older=older):
+                stage.turn(keep_backups=True)
+                for kept in (stage.folder / "backups").glob("*_pre_recovery_*"):
+                    kept.unlink()
+                with sqlite3.connect(older) as connection:
+                    connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
+                connection.close()
+                places.quiet()
+                places.warm(stage.live)
+
+            rows += compete(stage, racers, before=ready, size=size)
+    return rows
+
+
+def part_nightly():
+    """What the timer runs, over many small databases, against a loop of the sqlite3 program."""
+    folder = common.WORK / "night"
+    with Stage(folder, up_to("10M")[-1]) as stage:
+        entries = []
+        for number in range(NIGHT):
+            path = folder / f"app{number}.db"
+            shutil.copyfile(stage.live, path)
+            entries.append({"name": f"app{number}", "path": str(path), "backup_dir": str(folder / "backups")})
+        config = folder / "config.json"
+        place = {"audit_log": str(folder / "audit.jsonl"), "defaults": {"disk_limit_percent": 100}}
+        config.write_text(json.dumps({"databases": entries, **place}), encoding="utf-8")
+        loop = (
+            'cd "$1"; mkdir -p backups; for db in app*.db; do sqlite3 "$db" ".backup \'backups/$db\'"; '
+            'sqlite3 "backups/$db" "PRAGMA integrity_check" | grep -qx ok; sha256sum "backups/$db" > "backups/$db.sha256"; '
+            'sync "backups/$db"; done; find backups -mtime +7 -delete'
+        )
+        racers = {
+            "ours: run": lambda _live, _copy: common.engine("run", "--config", config),
+            "loop of .backup, integrity_check, sha256sum, find": lambda _live, _copy: common.shell(loop, folder),
         }
-    finally:
-        shutil.rmtree(folder)
+        return compete(stage, racers, before=warmly(stage), size=f"{NIGHT} of {stage.size}")
 
 
-def starts():
-    """Milliseconds to start, in turns: Python alone, our command before any work, a listing of nothing."""
-    empty = WORK / "empty"
+def part_memory():
+    """The most memory of the command line's longest operations, at the largest size."""
+    with Stage(common.WORK / "here", SIZES[-1]) as stage:
+        backups = stage.folder / "backups"
+        where = ("--backup-dir", backups, "--name", "live")
+        new = ("--database", stage.folder / "restored" / "live.db")
+        racers = {
+            "backup": contenders.ours(),
+            "restore test": lambda _live, _copy: common.engine("test", "latest", *where),
+            "restore": lambda _live, _copy: common.engine("restore", "latest", *new, *where, "--force"),
+        }
+        return compete(stage, racers, before=places.quiet, rounds=1, size=stage.size)
+
+
+def part_start():
+    """How long the command takes to start, in turns with Python alone."""
+    empty = common.WORK / "empty"
     empty.mkdir(parents=True, exist_ok=True)
-    ours = (sys.executable, "-m", "engine")
+    ours, plain = (sys.executable, "-m", "engine"), common.environment("installed")
     listing = (*ours, "list", "--backup-dir", str(empty), "--name", "none", "--json")
-    plain = environment("installed")
-    racers = {
-        "python -c pass": lambda: run(sys.executable, "-c", "pass", env=plain),
-        "python -I -S -c pass": lambda: run(sys.executable, "-I", "-S", "-c", "pass", env=plain),
-        "ours --version": lambda: run(*ours, "--version", env=plain),
-        "ours list of nothing": lambda: run(*listing, env=plain),
-        "ours list of nothing, not compiled yet": lambda: run(*listing, env=environment("source")),
+    commands = {
+        "python -c pass": ((sys.executable, "-c", "pass"), plain),
+        "python -I -S -c pass": ((sys.executable, "-I", "-S", "-c", "pass"), plain),
+        "ours --version": ((*ours, "--version"), plain),
+        "ours, list of nothing": (listing, plain),
+        "ours, list of nothing, not compiled yet": (listing, common.environment("source")),
     }
-    for race in racers.values():
-        race()
-    seen: dict = {name: [] for name in racers}
-    for _turn in range(STARTS):
-        for name, race in racers.items():
-            seen[name].append(round(1000 * race()[0], 1))
-    return seen
+    racers = {}
+    for name, (words, environment) in commands.items():
+        racers[name] = lambda _live, _copy, words=words, environment=environment: common.run(*words, env=environment)
+    with Stage(common.WORK / "here", SIZES[0]) as stage:
+        return compete(stage, racers, before=lambda: None, rounds=STARTS)
 
 
-def report(sizes, memory, start):
-    """The results as Markdown lines."""
-    lines = [f"{platform.node()}, {os.cpu_count()} cores, Python {platform.python_version()}, "]
-    lines[0] += f"SQLite {sqlite3.sqlite_version}, {time.strftime('%Y-%m-%d', time.gmtime())}"
-    for size, tasks in sizes.items():
-        lines += ["", f"### {size}", "", "| task | | median s | min to max | ours / it | peak MiB |"]
-        lines.append("| --- | --- | ---: | --- | ---: | ---: |")
-        for task, racers in tasks.items():
-            ours = statistics.median(next(iter(racers.values()))["seconds"])
-            for name, row in racers.items():
-                median = statistics.median(row["seconds"])
-                spread = f"{min(row['seconds']):.2f} to {max(row['seconds']):.2f}"
-                peak = max(row["memory_mib"])
-                lines.append(f"| {task} | {name} | {median:.2f} | {spread} | {ours / median:.2f} | {peak:.0f} |")
-    lines += ["", "### Peak memory of the command line, MiB", "", "| size | backup | restore test | restore |"]
-    lines.append("| --- | ---: | ---: | ---: |")
-    for size, row in memory.items():
-        lines.append(f"| {size} | " + " | ".join(f"{value:.0f}" for value in row.values()) + " |")
-    lines += ["", "### Start, ms", "", "| | median | min | more than Python |", "| --- | ---: | ---: | ---: |"]
-    bare = statistics.median(start["python -c pass"])
-    for name, values in start.items():
-        median = statistics.median(values)
-        lines.append(f"| {name} | {median:.1f} | {min(values):.1f} | {median - bare:.1f} |")
-    return lines
+def nothing(_live, _copy):
+    """The application by itself, for comparison."""
+    time.sleep(3)
+    return 3.0, 0.0
+
+
+def pick(racers, *names):
+    return {name: race for name, race in racers.items() if name.startswith(names)}
+
+
+def warmly(stage):
+    def ready():
+        stage.turn()
+        places.quiet()
+        places.warm(stage.live)
+
+    return ready
+
+
+def coldly(stage):
+    def ready():
+        stage.turn()
+        places.cold()
+
+    return ready
+
+
+PARTS = {name[len("part_") :]: part for name, part in list(globals().items()) if name.startswith("part_")}
+
+
+def merge(document, name, rows):
+    """The results with one part put in the place of what it was."""
+    parts = {**document.get("parts", {}), name: {"date": time.strftime("%Y-%m-%d", time.gmtime()), "rows": rows}}
+    return {**document, "machine": common.machine(), "rounds": ROUNDS, "parts": parts}
 
 
 def main():
-    rounds = int(os.environ.get("ROUNDS", "5"))
+    wanted = os.environ.get("PARTS", " ".join(PARTS)).split()
+    unknown = sorted(set(wanted) - set(PARTS))
+    if unknown:
+        raise SystemExit(f"PARTS: there is no {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    RESULTS.parent.mkdir(exist_ok=True)
     try:
-        install_engine()
-        start = starts()
-        sizes = {text: at_size(parse_size(text), rounds) for text in os.environ.get("SIZES", "10M 1G").split()}
-        memory = {text: memory_at(parse_size(text)) for text in os.environ.get("MEMORY_SIZES", "10M 2G").split()}
+        common.install_engine()
+        for name in wanted:
+            say(f"part {name}")
+            rows = PARTS[name]()
+            document = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+            RESULTS.write_text(json.dumps(merge(document, name, rows), indent=1) + "\n", encoding="utf-8")
     finally:
-        shutil.rmtree(WORK, ignore_errors=True)
-    results = ROOT / "bench" / "results"
-    results.mkdir(exist_ok=True)
-    (results / "latest.json").write_text(
-        json.dumps({"sizes": sizes, "memory_mib": memory, "start_ms": start}, indent=2), encoding="utf-8"
-    )
-    sys.stdout.write("\n".join(report(sizes, memory, start)) + "\n")
+        shutil.rmtree(common.WORK, ignore_errors=True)
 
 
 if __name__ == "__main__":
