@@ -78,8 +78,6 @@ def make_database(path, size, journal="wal"):
     connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL)")
     connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, item INTEGER NOT NULL, note TEXT NOT NULL)")
     connection.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, at TEXT NOT NULL, amount REAL NOT NULL)")
-    connection.execute("CREATE INDEX item_key ON item (key)")
-    connection.execute("CREATE INDEX entry_item ON entry (item)")
     rows = size // (2 * (ROW_BYTES + 60))
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
     connection.execute("BEGIN")
@@ -96,6 +94,9 @@ def make_database(path, size, journal="wal"):
         numbers + "INSERT INTO event SELECT i, datetime(1700000000 + i, 'unixepoch'), random() / 1e9 FROM n", (rows,)
     )
     connection.execute("COMMIT")
+    connection.execute("PRAGMA cache_size=-200000")
+    connection.execute("CREATE INDEX item_key ON item (key)")
+    connection.execute("CREATE INDEX entry_item ON entry (item)")
     connection.close()
 
 

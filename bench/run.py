@@ -248,7 +248,7 @@ def part_nightly():
         config.write_text(json.dumps({"databases": entries, **place}), encoding="utf-8")
         loop = (
             'cd "$1"; mkdir -p backups; for db in app*.db; do sqlite3 "$db" ".backup \'backups/$db\'"; '
-            'sqlite3 "backups/$db" "PRAGMA integrity_check" | grep -qx ok; sha256sum "backups/$db" > "backups/$db.sha256"; '
+            'sqlite3 "backups/$db" "PRAGMA integrity_check" | grep -qx ok; sha256sum "backups/$db" > "backups/$db.sum"; '
             'sync "backups/$db"; done; find backups -mtime +7 -delete'
         )
         racers = {
