@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration format reference attack bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -63,8 +63,13 @@ format: dev-environment ## format the code
 reference: dev-environment ## write docs/ERRORS.md, docs/COMMANDS.md and other references from the code
 	$(BIN)/python tools/reference.py
 
-bench: ## compare with sqlite3 .backup and cp in one run (SIZES="10M 1G" ROUNDS=5)
-	python3 bench/run.py
+bench: run-environment ## compare with .backup, products and others; writes docs/PERFORMANCE.md (PARTS="snapshot ..." SIZES="10M 100M 1G 5G" ROUNDS=3)
+	@bench/peers.sh
+	$(BIN)/python bench/run.py
+	$(BIN)/python bench/page.py
+
+attack: ## let everything happen to a database while it is cloned (SECONDS=1200)
+	python3 tests/stress/clone_attack.py --seconds $(or $(SECONDS),1200)
 
 bench-fleet: run-environment ## what a fleet costs the controller, against ping (HOSTS="10 100 200" ROUNDS=3)
 	$(BIN)/python bench/fleet.py
@@ -76,6 +81,7 @@ lock: dev-environment ## lock the dependencies of requirements*.in again, with h
 	$(LOCK) --python-version 3.11 -o requirements.txt requirements.in
 	$(LOCK) --python-version 3.11 -o requirements-dev.txt requirements-dev.in
 	$(LOCK) --python-version 3.9 -o requirements-test.txt requirements-test.in
+	$(LOCK) --python-version 3.11 -o bench/requirements.txt bench/requirements.in
 
 clean: ## remove what was set up and built
 	rm -rf .venv build

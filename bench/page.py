@@ -100,7 +100,8 @@ def tables(figures, part, reference):
 def felt_tables(figures):
     lines = []
     for name, rows in figures.groups("writers"):
-        lines += [f"**{name}**", "", "| while it runs | s | longest commit ms | 99th percentile ms | median ms | log MiB |"]
+        lines += [f"**{name}**", ""]
+        lines.append("| while it runs | s | longest commit ms | 99th percentile ms | median ms | log MiB |")
         lines.append("| --- | ---: | --- | ---: | ---: | ---: |")
         for row in rows:
             felt = [one for one in row.get("felt", []) if one.get("commits")]
@@ -147,7 +148,8 @@ def wanted(figures):
     measured = figures.ratio("test", "ours", "cp + integrity_check", size="1G")
     rows.append(("restore test of 1G against cp + integrity_check", 1.2, measured))
     for name in ("ours, replacing, no checks", "ours, in place, no checks", "ours, everything on"):
-        rows.append((f"restore of 1G, {name[6:]}, against cp + fsync", 1.5, figures.ratio("restore", name, "cp + fsync", size="1G")))
+        measured = figures.ratio("restore", name, "cp + fsync", size="1G")
+        rows.append((f"restore of 1G, {name[6:]}, against cp + fsync", 1.5, measured))
     return rows + wanted_of_writers(figures) + wanted_of_memory(figures)
 
 
@@ -215,8 +217,9 @@ def machine(figures):
     facts = figures.document["machine"]
     dates = sorted({part["date"] for part in figures.document["parts"].values()})
     return [
-        f"{facts['processor']}, {facts['memory_gib']} GiB, Linux {facts['kernel']}, {here(figures)} unless something else "
-        f"is said; Python {facts['python']} with SQLite {facts['sqlite']}, sqlite3 program {facts['sqlite3_program']}; "
+        f"{facts['processor']}, {facts['memory_gib']} GiB, Linux {facts['kernel']}, {here(figures)} unless something "
+        f"else is said; Python {facts['python']} with SQLite {facts['sqlite']}, "
+        f"sqlite3 program {facts['sqlite3_program']}; "
         f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}; {figures.document['rounds']} turns of each."
     ]
 
@@ -284,7 +287,7 @@ def charts(figures, folder):
 
 def save(chart, path):
     # What pygal makes up for each drawing, such as identifiers, would make every run another file.
-    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", path.stem, chart.render(is_unicode=True))
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", path.stem, chart.render(is_unicode=True))
     path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
 
 

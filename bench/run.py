@@ -247,9 +247,9 @@ def part_nightly():
         place = {"audit_log": str(folder / "audit.jsonl"), "defaults": {"disk_limit_percent": 100}}
         config.write_text(json.dumps({"databases": entries, **place}), encoding="utf-8")
         loop = (
-            'cd "$1"; mkdir -p backups; for db in app*.db; do sqlite3 "$db" ".backup \'backups/$db\'"; '
-            'sqlite3 "backups/$db" "PRAGMA integrity_check" | grep -qx ok; sha256sum "backups/$db" > "backups/$db.sum"; '
-            'sync "backups/$db"; done; find backups -mtime +7 -delete'
+            'cd "$1"; mkdir -p backups; for db in app*.db; do to="backups/$db"; sqlite3 "$db" ".backup \'$to\'"; '
+            'sqlite3 "$to" "PRAGMA integrity_check" | grep -qx ok; sha256sum "$to" > "$to.sum"; sync "$to"; '
+            "done; find backups -mtime +7 -delete"
         )
         racers = {
             "ours: run": lambda _live, _copy: common.engine("run", "--config", config),

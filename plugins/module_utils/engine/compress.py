@@ -2,16 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Compress and expand the stored file of a backup, as streams of bounded memory.
 
-zstd comes from Python 3.14's own module, else from the ``zstd`` program; gzip is in every Python.
+zstd comes from Python 3.14's own module, else from the ``zstd`` program; gzip is in every Python. Both use as many
+threads as there are processors, four at most.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from typing import Any
 
-from . import errors, files
+from . import errors, files, together
 
+_GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
+_GZIP_WINDOW = 32768
+_MOST_THREADS = 4
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 METHODS = tuple(SUFFIXES)
 
@@ -78,31 +84,62 @@ class _Counting:
 
 
 def _gzip_encode(reader, stream, expected, progress):
+    """One ordinary gzip member, whose blocks are compressed by several threads.
+
+    Each block is given the end of the one before as its dictionary and ends at a byte (Z_SYNC_FLUSH), so that they can
+    be written one after the other (https://www.rfc-editor.org/rfc/rfc1951). Equal content gives equal bytes, with
+    however many threads: the blocks are always cut alike, and the header has neither name nor time.
+    """
+    import collections
+    import concurrent.futures
     import zlib
 
-    # 31: a gzip wrapper with no name and no time, so that equal content gives equal bytes.
-    encoder = zlib.compressobj(6, zlib.DEFLATED, 31)
-    done = 0
-    while True:
-        data = os.read(reader, files.CHUNK)
+    def packed(data, before, last):
+        encoder = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=before[-_GZIP_WINDOW:])
+        return encoder.compress(data) + encoder.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+
+    threads = min(together.processors(), _MOST_THREADS)
+    pending: collections.deque = collections.deque()
+    sums = size = 0
+    stream.write(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        before, data = b"", _block(reader)
+        while True:
+            after = _block(reader) if data else b""
+            pending.append(pool.submit(packed, data, before, not after))
+            sums, size = zlib.crc32(data, sums), size + len(data)
+            before, data = data, after
+            while pending and (not after or len(pending) > 2 * threads):
+                stream.write(pending.popleft().result())
+                if progress is not None:
+                    progress(size, expected)
+            if not after:
+                break
+    stream.write(struct.pack("<II", sums, size & 0xFFFFFFFF))
+
+
+def _block(reader):
+    """The next MiB, whole but for the last."""
+    found = bytearray()
+    while len(found) < files.CHUNK:
+        data = os.read(reader, files.CHUNK - len(found))
         if not data:
             break
-        stream.write(encoder.compress(data))
-        done += len(data)
-        if progress is not None:
-            progress(done, expected)
-    stream.write(encoder.flush())
+        found += data
+    return bytes(found)
 
 
 def _zstd_encode(reader, stream, expected, progress):
     module = _zstd_module()
     if module is None:
-        for data in _program(["-3", "-T0"], reader, lambda complaint: errors.IoError(f"zstd failed: {complaint}")):
-            stream.write(data)
-            if progress is not None:
-                progress(os.lseek(reader, 0, os.SEEK_CUR), expected)
+        _zstd_encode_by_program(reader, stream, expected, progress)
         return
-    encoder = module.ZstdCompressor(level=3)
+    most = module.CompressionParameter.nb_workers.bounds()[1]  # 0 where the library was built without threads.
+    options = {
+        module.CompressionParameter.compression_level: _ZSTD_LEVEL,
+        module.CompressionParameter.nb_workers: min(together.processors(), _MOST_THREADS, most),
+    }
+    encoder = module.ZstdCompressor(options=options)
     done = 0
     while True:
         data = os.read(reader, files.CHUNK)
@@ -113,6 +150,24 @@ def _zstd_encode(reader, stream, expected, progress):
         if progress is not None:
             progress(done, expected)
     stream.write(encoder.flush())
+
+
+def _zstd_encode_by_program(reader, stream, expected, progress):
+    done = 0
+
+    def told(data):
+        nonlocal done
+        done += len(data)
+
+    def failed(complaint):
+        return errors.IoError(f"zstd failed: {complaint}")
+
+    pieces = _program([f"-{_ZSTD_LEVEL}", "-T0"], reader, told, failed)
+    with contextlib.closing(pieces):
+        for data in pieces:
+            stream.write(data)
+            if progress is not None:
+                progress(done, expected)
 
 
 _ENCODERS = {"gzip": _gzip_encode, "zstd": _zstd_encode}
@@ -235,40 +290,61 @@ class _Zstd:
 # --- the zstd program ----------------------------------------------------------------------------------------------
 
 
-def _program(options, reader, failure):
-    """The output of the zstd program fed from a descriptor, in pieces; raises ``failure(complaint)``."""
+def _program(options, reader, passing, failure):
+    """The output of the zstd program, in pieces; raises ``failure(complaint)``.
+
+    A thread feeds it from the descriptor and shows ``passing`` every byte, so that the file is read once. Whoever stops
+    asking closes the generator: the program is killed, the thread ends.
+    """
     import subprocess
 
-    command = ["zstd", "-q", "-c", *options]
     # The engine knows no Ansible module whose run_command it could use, and that one cannot stream.
-    started: Any = subprocess.Popen(  # pylint: disable=ansible-bad-function
-        command, stdin=reader, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    program: Any = subprocess.Popen(  # pylint: disable=ansible-bad-function
+        ["zstd", "-q", "-c", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    with started as program:
+    feeder = together.Aside(lambda report: _feed(reader, program.stdin, passing, report))
+    try:
+        with program.stdout, program.stderr:
+            while True:
+                data = program.stdout.read(files.CHUNK)
+                if not data:
+                    break
+                yield data
+            complaint = program.stderr.read().decode("utf-8", "replace").strip()
+        if program.wait():
+            raise failure(complaint)
+        feeder.result()
+    finally:
+        program.kill()
+        program.wait()
+        feeder.close()
+
+
+def _feed(reader, stdin, passing, report):
+    # Where the program has ended before, it says itself why.
+    with contextlib.suppress(BrokenPipeError), contextlib.closing(stdin):
         while True:
-            data = program.stdout.read(files.CHUNK)
+            report(0, 0)
+            data = os.read(reader, files.CHUNK)
             if not data:
-                break
-            yield data
-        complaint = program.stderr.read().decode("utf-8", "replace").strip()
-    if program.returncode:
-        raise failure(complaint)
+                return
+            passing(data)
+            stdin.write(data)
 
 
 def _expanded_by_program(reader, source, stored, progress):
-    # The stored bytes are hashed in a reading of their own: the program reads the descriptor by itself.
     expected, done = os.fstat(reader).st_size, 0
-    while True:
-        data = os.read(reader, files.CHUNK)
-        if not data:
-            break
+
+    def told(data):
+        nonlocal done
         stored.update(data)
         done += len(data)
-        if progress is not None:
-            progress(done, expected)
-    os.lseek(reader, 0, os.SEEK_SET)
 
     def damaged(complaint):
         return errors.BackupInvalid(f"it cannot be expanded ({complaint})", path=source)
 
-    yield from _program(["-d", "--memory=64MB"], reader, damaged)
+    with contextlib.closing(_program(["-d", "--memory=64MB"], reader, told, damaged)) as pieces:
+        for data in pieces:
+            yield data
+            if progress is not None:
+                progress(done, expected)

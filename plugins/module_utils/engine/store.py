@@ -19,7 +19,7 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, compress, copying, database, errors, files, lock, manifest, snapshot, verify
+from . import catalog, clock, compress, copying, database, errors, files, lock, manifest, snapshot, together, verify
 
 SCRATCH = "scratch"
 DRILL = "drill"
@@ -117,15 +117,21 @@ def make(target, order, progress=None):
         taken = snapshot.take(
             target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=report, hashing=True
         )
-        with contextlib.closing(taken.digest):
+        with contextlib.ExitStack() as beside:
+            beside.callback(taken.digest.close)
+            packing = None
+            if raw != working and not order.unless_equal_to:
+                packing = _begin_packing(raw, working, order.compression)
+                beside.callback(packing.close)
             document = _describe(target, order, file, moment, taken, raw, progress)
-        if order.unless_equal_to and document["content_sha256"] == order.unless_equal_to:
-            _discard(raw, working)
-            return Made(document, None)
-        if raw != working:
-            files.remove(working)
-            _compress(raw, working, order.compression, document, progress)
-            files.remove(raw)
+            if order.unless_equal_to and document["content_sha256"] == order.unless_equal_to:
+                _discard(raw, working)
+                return Made(document, None)
+            if raw != working:
+                packing = packing or _begin_packing(raw, working, order.compression)
+                beside.callback(packing.close)
+                _packed(packing, working, order.compression, document, progress)
+                files.remove(raw)
         document["duration_seconds"] = round(clock.monotonic() - started, 3)
         if document["verification"]["status"] in ("corrupt", "failed"):
             path = _quarantine(path, working, document)
@@ -217,12 +223,22 @@ def _source(target, taken, copied, findings, size):
     }
 
 
-def _compress(raw, working, method, document, progress):
-    """Compress, and prove that the stored bytes give the content back."""
-    stored = hashlib.sha256()
+def _begin_packing(raw, working, method):
+    """Begin to compress, beside what else is done with the raw copy. A crash leaves both, or only the raw one."""
+
+    def pack(report):
+        stored = hashlib.sha256()
+        files.remove(working)
+        size = compress.compress(raw, working, method, hasher=stored, progress=report)
+        return size, stored.hexdigest()
+
+    return together.Aside(pack)
+
+
+def _packed(packing, working, method, document, progress):
+    """Wait for what was begun, and prove that the stored bytes give the content back."""
     report = _staged(progress, "compress")
-    document["stored_bytes"] = compress.compress(raw, working, method, hasher=stored, progress=report)
-    document["sha256"] = stored.hexdigest()
+    document["stored_bytes"], document["sha256"] = packing.result(report and (lambda: report(0, 0)))
     again, content = hashlib.sha256(), hashlib.sha256()
     compress.expand(working, None, method, stored=again, content=content, limit=document["size_bytes"])
     if content.hexdigest() != document["content_sha256"]:

@@ -15,6 +15,42 @@ from typing import NamedTuple
 _LOOK_UP = 0.05
 
 
+class Aside:
+    """One piece of work in a thread of its own: ``function(report)``, which calls ``report(done, total)`` meanwhile.
+
+    `result` waits for it and returns what it returned, or raises what it raised. `close` ends it and must be called.
+    """
+
+    def __init__(self, function):
+        self._outcome, self._given_up = Outcome(None, None), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread.start()
+
+    def _run(self, function):
+        self._outcome = _outcome(function, self._report)
+
+    def _report(self, _done, _total):
+        if self._given_up.is_set():
+            raise Stopped
+
+    def result(self, tick=None):
+        while self._thread.is_alive():
+            self._thread.join(_LOOK_UP)
+            if tick is not None:
+                tick()
+        if self._outcome.error is not None:
+            raise self._outcome.error
+        return self._outcome.value
+
+    def close(self):
+        self._given_up.set()
+        self._thread.join()
+
+
+class Stopped(Exception):
+    """Raised by ``report`` in work that was given up; nobody hears of it."""
+
+
 class Outcome(NamedTuple):
     """What a task returned, or the exception that it raised."""
 
