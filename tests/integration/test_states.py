@@ -64,7 +64,7 @@ def test_backup_is_made_once(four, world, skip):
     rounds = four("sqlite_backup", database=str(world / "live" / "shop.db"), **skip)
     require_states(rounds, [True, True, False, False])
     _before, check, run, check_again, run_again = rounds
-    assert check.result["plan"]["method"] == "online"
+    assert check.result["plan"]["method"] == "clone"
     assert check.result["backup"] is None
     assert check.diff == ("", f"{world}/backups/{check.result['plan']['file']}\n")
     assert run.diff == ("", run.result["backup"]["path"] + "\n")

@@ -136,11 +136,11 @@ def writing(path, monkeypatch):
     files.write_new(path, bytes(3 * files.CHUNK))
     with contextlib.ExitStack() as stack:
 
-        def arrange(call):
+        def arrange(call, gently=None):
             monkeypatch.setattr(
                 behind, "_sync_file_range", lambda: lambda _descriptor, *arguments: call(*arguments) or 0
             )
-            return stack.enter_context(contextlib.closing(behind.WritingBack(path)))
+            return stack.enter_context(contextlib.closing(behind.WritingBack(path, gently)))
 
         yield arrange
 
@@ -158,10 +158,18 @@ def test_everything_is_written_and_waited_for_two_pieces_at_a_time(writing):
             awaited += count
         ahead.append(begun - awaited)
 
-    back = writing(call)
+    back = writing(call, lambda: True)
     back.reached(3 * files.CHUNK)
     back.finish()
-    assert begun == 3 * files.CHUNK and begun - awaited <= 512 * 1024 and max(ahead) <= 1024 * 1024
+    assert begun == 3 * files.CHUNK and begun - awaited <= 256 * 1024 and max(ahead) <= 512 * 1024
+
+
+def test_pieces_become_small_as_soon_as_somebody_else_commits(writing):
+    pieces = []
+    back = writing(lambda _position, count, flags: pieces.append(count) if flags == 2 else None, lambda: bool(pieces))
+    back.reached(3 * files.CHUNK)
+    back.finish()
+    assert pieces == [2 * files.CHUNK, *[files.CHUNK // 4] * 4]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])

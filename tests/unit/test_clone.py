@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import pytest
-from engine import clone, copying, errors, files, snapshot, verify
+from engine import behind, clone, copying, errors, files, snapshot, verify
 from engine import database as database_room
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="clones are made on Linux only")
@@ -239,6 +239,24 @@ def test_lock_of_another_reader_in_wal_mode_outlives_a_clone(live, take):
     assert said.startswith("(1,"), "the checkpoint of another process must find the reader's lock"
     assert reader.execute("SELECT max(round) FROM page").fetchone() == (1,)
     reader.close()
+
+
+def test_disk_is_used_gently_from_the_first_commit_of_somebody_else_on(live, take, monkeypatch):
+    seen = []
+
+    class Noted(behind.Passing):
+        def __init__(self, *arguments, gently, **options):
+            super().__init__(*arguments, gently=gently, **options)
+            self.ask = gently
+
+        def __call__(self, done):
+            seen.append(self.ask())
+            super().__call__(done)
+
+    monkeypatch.setattr(behind, "Passing", Noted)
+    path, application = live()
+    take(path, at(40 * PAGE, lambda: next_round(application)))
+    assert seen[0] is False and seen[-1] is True and seen == sorted(seen)
 
 
 # --- where the argument does not hold --------------------------------------------------------------------------------

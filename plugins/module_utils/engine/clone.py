@@ -142,6 +142,7 @@ def copy(connection, path, target, *, progress=None, hashing=False):
             hashing=hashing,
             begin=lambda raw: canonical(raw, pages, database.library_version()),
             patient=index is not None,  # In rollback mode writers wait for us, and we for nothing.
+            gently=_lively(path) if index is not None else lambda: True,
         )
         try:
             way = _copy_main(reader, target, length, passing)
@@ -155,6 +156,20 @@ def copy(connection, path, target, *, progress=None, hashing=False):
         return Copied(index, pages, has_log, way), None, passing
     finally:
         database.close_raw(reader)
+
+
+def _lively(path):
+    """A function that tells whether somebody has written to the log since."""
+
+    def look():
+        try:
+            facts = os.stat(path + "-wal")
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_size
+
+    first = look()
+    return lambda: look() != first
 
 
 def _copy_main(reader, target, length, passing):
