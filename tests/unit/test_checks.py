@@ -86,7 +86,8 @@ def undivided(path):
     except UnicodeDecodeError as error:
         return "corrupt" if b"malformed" in error.object else "ok"
     except sqlite3.Error as error:
-        return "ok" if "malformed" not in str(error) and "not a database" not in str(error) else "corrupt"
+        # Python 3.9 and 3.10 leave out a text that is no UTF-8.
+        return "ok" if str(error) and "malformed" not in str(error) and "not a database" not in str(error) else "corrupt"
     finally:
         connection.close()
     return "ok" if rows == [(b"ok",)] else "corrupt"
@@ -242,7 +243,7 @@ def test_check_is_whole_where_it_cannot_be_divided(sound, divided, tmp_path, mon
         connection.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), tbl_name = name WHERE name = '7'")
         connection.close()
     findings = verify.verify(path, "full")
-    assert not divided and (findings.status == "ok") == (undivided(path) == "ok")
+    assert not divided and findings.status == undivided(path)
 
 
 def test_error_of_the_disk_in_a_thread_is_no_verdict(sound, divided, monkeypatch):

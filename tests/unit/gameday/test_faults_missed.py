@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from engine import catalog, database, errors, files, health, processes, session, store, verify
+from engine import catalog, checks, database, errors, files, health, processes, session, store, verify
 from engine.gameday import damage
 from engine.restore import apply, journal, recover, swap
 
@@ -49,7 +49,7 @@ def _inside_a_value(host):
 def test_flipped_byte_in_a_value_is_missed_where_nobody_compares_hashes(host, monkeypatch, missed):
     _unhashed(monkeypatch)
     # Both copies of the value, in the table and in its index, are told apart by an integrity check: it is away, too.
-    monkeypatch.setattr(verify, "_integrity", lambda *_arguments: None)
+    monkeypatch.setattr(checks, "_integrity", lambda *_arguments: None)
     _flip_at(monkeypatch, host, _inside_a_value(host), 80)
     missed("flipped_byte", "it was not told as backup_invalid: all went well")
 
