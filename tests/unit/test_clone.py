@@ -314,6 +314,17 @@ def test_log_index_that_cannot_be_read_is_left_to_sqlite(live, take, monkeypatch
     assert taken.method == "online" and "the index of its log cannot be read" in taken.reason and rounds(copy) == [0]
 
 
+def test_schema_that_this_sqlite_does_not_understand_is_left_to_sqlite(live, tmp_path):
+    path, application = live("delete")
+    application.execute("PRAGMA writable_schema=ON")
+    application.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE page (id INTEGER) WITH NEWER OPTIONS'")
+    target = str(tmp_path / "copy.db")
+    files.create_new(target)
+    taken = snapshot.take(path, target, "clone")
+    assert taken.method == "online" and "SQLite cannot be asked" in taken.reason
+    assert os.path.getsize(target) == os.path.getsize(path)
+
+
 def test_this_sqlite_may_not_lock_exclusively(live, take, monkeypatch):
     path, _application = live("delete")
     real = database_room.begin_read

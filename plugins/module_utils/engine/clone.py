@@ -49,6 +49,7 @@ A crash at any time leaves the source untouched and a worthless copy, ``TARGET``
 from __future__ import annotations
 
 import os
+import sqlite3
 import struct
 import sys
 from typing import NamedTuple
@@ -123,7 +124,13 @@ def copy(connection, path, target, *, progress=None, hashing=False):
     bytes are hashed as they pass, with the header that `finish` will write; a reflink passes no bytes. The Passing has
     still to be finished.
     """
-    path, mode = files.resolve(path), connection.execute("PRAGMA journal_mode").fetchone()[0]
+    path = files.resolve(path)
+    try:
+        questions = ("journal_mode", "page_count", "page_size")
+        mode, pages, page_size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in questions)
+    except sqlite3.Error as error:
+        # A schema that this SQLite does not understand; to copy pages it need not.
+        return None, f"SQLite cannot be asked about it ({error})", None
     why_not = _obstacle_now(connection, path, mode)
     if why_not:
         return None, why_not, None
@@ -132,7 +139,6 @@ def copy(connection, path, target, *, progress=None, hashing=False):
         index = _index(path, reader) if mode == "wal" else None
         if mode == "wal" and index is None:
             return None, "the index of its log cannot be read", None
-        pages, page_size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
         before = _look(reader)
         length = os.fstat(reader).st_size if index else pages * page_size
         passing = behind.Passing(
