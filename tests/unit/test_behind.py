@@ -204,6 +204,17 @@ def test_system_without_such_a_call_writes_nothing_back(path, monkeypatch):
 
 
 @linux
+def test_sandbox_that_forbids_ctypes_is_left_to_the_fsync(path, monkeypatch):
+    def forbidden(*_arguments, **_options):
+        raise MemoryError
+
+    import ctypes
+
+    monkeypatch.setattr(ctypes, "CDLL", forbidden)
+    assert behind._sync_file_range() is None
+
+
+@linux
 def test_system_call_is_there_and_succeeds(path):
     files.write_new(path, bytes(files.CHUNK))
     function = behind._sync_file_range()

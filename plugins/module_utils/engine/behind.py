@@ -215,12 +215,12 @@ def _sync_file_range():
     """Linux' call of that name, or None; Python has none for it."""
     if not sys.platform.startswith("linux"):
         return None
-    import ctypes
-
     try:
+        import ctypes
+
         function = ctypes.CDLL(None, use_errno=True).sync_file_range
-    except AttributeError:
-        return None
+    except (ImportError, AttributeError, OSError, MemoryError):
+        return None  # Not in this libc; or a sandbox forbids the kind of memory that ctypes wants.
     function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     return function
 
