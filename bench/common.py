@@ -51,6 +51,15 @@ def engine(*arguments):
     return run(sys.executable, "-m", "engine", *map(str, arguments), "--json", env=environment("installed"))
 
 
+def answer(*arguments):
+    """What one command of ours answers, as a dictionary."""
+    words = [sys.executable, "-m", "engine", *map(str, arguments), "--json"]
+    done = subprocess.run(words, env=environment("installed"), capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} failed: {done.stdout.decode()}")
+    return json.loads(done.stdout)
+
+
 def environment(copy):
     """Nothing of the caller's own Python settings; ``copy`` is the copy of the engine that is found."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

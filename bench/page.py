@@ -118,6 +118,14 @@ def felt_tables(figures):
     return lines
 
 
+def phases(figures):
+    lines = ["| | s | of which |", "| --- | ---: | --- |"]
+    for row in figures.rows("phases"):
+        parts = ", ".join(f"{name} {seconds(took)}" for name, took in row["phases"])
+        lines.append(f"| {row['contender']} of {row['size']} | {seconds(row['whole'])} | {parts} |")
+    return lines
+
+
 # --- what was wanted -------------------------------------------------------------------------------------------------
 
 DOT = "sqlite3 .backup"
@@ -228,6 +236,7 @@ BLOCKS = {
     "machine": machine,
     "goals": goals,
     "snapshot": lambda figures: tables(figures, "snapshot", DOT),
+    "log": lambda figures: tables(figures, "log", DOT),
     "reflink": lambda figures: tables(figures, "reflink", DOT),
     "writers": felt_tables,
     "backup": lambda figures: tables(figures, "backup", CHECKED),
@@ -235,6 +244,7 @@ BLOCKS = {
     "verification": lambda figures: tables(figures, "verification", "PRAGMA integrity_check"),
     "test": lambda figures: tables(figures, "test", "cp + integrity_check"),
     "restore": lambda figures: tables(figures, "restore", "cp + fsync"),
+    "phases": phases,
     "nightly": lambda figures: tables(figures, "nightly", "loop of .backup, integrity_check, sha256sum, find"),
     "memory": lambda figures: tables(figures, "memory", "backup"),
     "start": lambda figures: tables(figures, "start", "python -c pass"),

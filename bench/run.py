@@ -131,6 +131,28 @@ def part_snapshot():
     return rows
 
 
+def part_log():
+    """A log that nobody has checkpointed, up to some times the database: a clone copies and replays it."""
+    rows = []
+    size = up_to("100M")[-1]
+    racers = pick(contenders.SNAPSHOTS, "clone", "online", "sqlite3 .backup")
+    for ratio in (0.25, 0.5, 1, 2, 4):
+        with Stage(common.WORK / "here", size) as stage:
+            application = sqlite3.connect(stage.live, isolation_level=None)
+            application.execute("PRAGMA wal_autocheckpoint=0")
+            log, wanted = stage.folder / "live.db-wal", ratio * stage.live.stat().st_size
+            last = application.execute("SELECT max(id) FROM item").fetchone()[0]
+            first = 1
+            while not log.exists() or log.stat().st_size < wanted:
+                application.execute(
+                    "UPDATE item SET body = randomblob(900) WHERE id BETWEEN ? AND ?", (first, first + 999)
+                )
+                first = first + 1000 if first < last else 1
+            rows += compete(stage, racers, before=warmly(stage), size=f"{size} with a log of {ratio:g} times that")
+            application.close()
+    return rows
+
+
 def part_reflink():
     """Filesystems that can share blocks."""
     rows = []
@@ -232,6 +254,40 @@ def _with_a_backup(racers):
 
             rows += compete(stage, racers, before=ready, size=size)
     return rows
+
+
+def part_phases():
+    """Where the time of our longest operations goes, as they tell it themselves; the first row of each is the whole."""
+    size = up_to("1G")[-1]
+    with Stage(common.WORK / "here", size) as stage:
+        backups, older = stage.folder / "backups", stage.folder / "restored" / "live.db"
+        where = ("--backup-dir", backups, "--name", "live")
+        shutil.copyfile(stage.live, older)
+        places.quiet()
+        places.warm(stage.live)
+        made = common.answer("backup", "--database", stage.live, *where, "--disk-limit-percent", 100)["backup"]
+        parts = [("snapshot", made["snapshot_seconds"]), ("verify", made["verification"]["duration_seconds"])]
+        rows = [_phases("backup", size, made["duration_seconds"], parts)]
+        for name, words in (
+            ("restore test", ("test", "latest", *where)),
+            ("restore in place", ("restore", "latest", "--database", older, *where, "--force")),
+            (
+                "restore by replacing",
+                ("restore", "latest", "--database", older, *where, "--force", "--strategy", "replace"),
+            ),
+        ):
+            with sqlite3.connect(older) as connection:
+                connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
+            connection.close()
+            places.quiet()
+            places.warm(stage.live)
+            steps = [(step["name"], step["seconds"]) for step in common.answer(*words)["steps"]]
+            rows.append(_phases(name, size, sum(took for _step, took in steps), steps))
+    return rows
+
+
+def _phases(name, size, whole, parts):
+    return {"contender": name, "size": size, "whole": whole, "phases": [[step, took] for step, took in parts if took]}
 
 
 def part_nightly():
