@@ -20,6 +20,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A directory of our own, because it is removed at the end.
 WORK = pathlib.Path(os.environ.get("WORK") or ROOT / "build") / f"bench-{os.getpid()}"
+RESULTS = pathlib.Path(os.environ.get("RESULTS") or ROOT / "bench" / "results" / "performance.json")
 MEASURE = (sys.executable, "-I", "-S", str(ROOT / "tools" / "measure.py"))
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 ROW_BYTES = 900

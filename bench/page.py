@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Write the figures of bench/results/performance.json into docs/PERFORMANCE.md, and its charts.
 
-    make bench-page
+    python3 bench/page.py        (make bench does it after each run)
 
 What stands between ``<!-- figures: NAME -->`` and ``<!-- end -->`` is made anew; the rest of the page is left alone.
 """
@@ -11,15 +11,14 @@ What stands between ``<!-- figures: NAME -->`` and ``<!-- end -->`` is made anew
 from __future__ import annotations
 
 import json
-import pathlib
 import re
 import statistics
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "PERFORMANCE.md"
-CHARTS = ROOT / "docs" / "performance"
-RESULTS = ROOT / "bench" / "results" / "performance.json"
+import common
+
+PAGE = common.ROOT / "docs" / "PERFORMANCE.md"
+CHARTS = common.ROOT / "docs" / "performance"
 FLOOR = "(not consistent)"
 GROUPED_BY = ("size", "filesystem", "journal", "cache", "commits")
 _NAMES = {"wal": "WAL mode", "delete": "rollback mode", "warm": "warm cache", "cold": "cold cache"}
@@ -272,8 +271,8 @@ def charts(figures, folder):
 
     folder.mkdir(exist_ok=True)
     style = pygal.style.Style(background="white", plot_background="white", font_family="sans-serif")
-    common = {"style": style, "width": 900, "height": 420, "legend_at_bottom": True, "js": [], "pretty_print": True}
-    chart = pygal.Bar(**common, title=f"Snapshot with fsync, warm cache: time against {DOT}", y_title="ratio")
+    looks = {"style": style, "width": 900, "height": 420, "legend_at_bottom": True, "js": [], "pretty_print": True}
+    chart = pygal.Bar(**looks, title=f"Snapshot with fsync, warm cache: time against {DOT}", y_title="ratio")
     sizes = [size for size in ("10M", "100M", "1G", "5G") if figures.rows("snapshot", size=size)]
     chart.x_labels = sizes
     facts = {"cache": "warm", "journal": "wal"}
@@ -282,13 +281,13 @@ def charts(figures, folder):
         chart.add(name, [None if ratio is None else round(ratio, 2) for ratio in ratios])
     save(chart, folder / "snapshot.svg")
     for journal, mode in (("wal", "WAL mode"), ("delete", "rollback mode")):
-        chart = pygal.Bar(**common, title=f"Longest commit while 1 GB is copied, {mode}", y_title="milliseconds")
+        chart = pygal.Bar(**looks, title=f"Longest commit while 1 GB is copied, {mode}", y_title="milliseconds")
         rates = sorted({row["commits"] for row in figures.rows("writers")})
         chart.x_labels = [f"{rate} commits/s" for rate in rates]
         for name in ("nothing", "clone", "clone, SHA-256", "online", DOT, "VACUUM INTO"):
             chart.add(name, [figures.felt(name, "longest_ms", journal=journal, commits=rate) for rate in rates])
         save(chart, folder / f"writers-{journal}.svg")
-    chart = pygal.HorizontalBar(**common, title="Backup of 100 MB", x_title="seconds", show_legend=False)
+    chart = pygal.HorizontalBar(**looks, title="Backup of 100 MB", x_title="seconds", show_legend=False)
     rows = [row for row in figures.rows("backup", size="100M") if row.get("seconds")]
     chart.x_labels = [row["contender"] for row in rows]
     chart.add("seconds", [round(statistics.median(row["seconds"]), 2) for row in rows])
@@ -302,7 +301,7 @@ def save(chart, path):
 
 
 def main():
-    figures = Figures(json.loads(RESULTS.read_text(encoding="utf-8")))
+    figures = Figures(json.loads(common.RESULTS.read_text(encoding="utf-8")))
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
     charts(figures, CHARTS)
     sys.stdout.write("\n".join(goals(figures)) + "\n")

@@ -57,6 +57,5 @@ def cold():
 
 
 def warm(path):
-    with open(path, "rb") as file:
-        while file.read(1 << 20):
-            pass
+    # By another process: to close a file here would take away the locks of connections that this one has to it.
+    subprocess.run(["cat", str(path)], check=True, stdout=subprocess.DEVNULL)

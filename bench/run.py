@@ -14,6 +14,7 @@ there, and docs/PERFORMANCE.md is written from it (page.py).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -28,7 +29,6 @@ import contenders
 import places
 import writers
 
-RESULTS = pathlib.Path(os.environ.get("RESULTS") or common.ROOT / "bench" / "results" / "performance.json")
 SIZES = os.environ.get("SIZES", "10M 100M 1G 5G").split()
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 FILESYSTEMS = os.environ.get("FILESYSTEMS", "xfs btrfs").split()
@@ -134,9 +134,8 @@ def part_snapshot():
 def part_log():
     """A log that nobody has checkpointed, up to some times the database: a clone copies and replays it."""
     rows = []
-    size = up_to("100M")[-1]
     racers = pick(contenders.SNAPSHOTS, "clone", "online", "sqlite3 .backup")
-    for ratio in (0.25, 0.5, 1, 2, 4):
+    for size, ratio in itertools.product(up_to("1G")[-2:], (0.1, 0.25, 0.5, 1, 2)):
         with Stage(common.WORK / "here", size) as stage:
             application = sqlite3.connect(stage.live, isolation_level=None)
             application.execute("PRAGMA wal_autocheckpoint=0")
@@ -389,14 +388,14 @@ def main():
     unknown = sorted(set(wanted) - set(PARTS))
     if unknown:
         raise SystemExit(f"PARTS: there is no {', '.join(unknown)}; there are: {', '.join(PARTS)}")
-    RESULTS.parent.mkdir(exist_ok=True)
+    common.RESULTS.parent.mkdir(exist_ok=True)
     try:
         common.install_engine()
         for name in wanted:
             say(f"part {name}")
             rows = PARTS[name]()
-            document = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-            RESULTS.write_text(json.dumps(merge(document, name, rows), indent=1) + "\n", encoding="utf-8")
+            document = json.loads(common.RESULTS.read_text(encoding="utf-8")) if common.RESULTS.exists() else {}
+            common.RESULTS.write_text(json.dumps(merge(document, name, rows), indent=1) + "\n", encoding="utf-8")
     finally:
         shutil.rmtree(common.WORK, ignore_errors=True)
 

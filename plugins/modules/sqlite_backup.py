@@ -42,7 +42,7 @@ options:
       - V(online) lets SQLite copy page by page inside one read transaction.
       - V(vacuum) runs C(VACUUM INTO), which packs the copy, takes longer, and may renumber rows of tables that have no
         C(INTEGER PRIMARY KEY).
-      - V(auto) is V(clone) where that is possible and the log is not larger than the database, else V(online). The
+      - V(auto) is V(clone) where that is possible and the log has not grown too long, else V(online). The
         manifest says which and why.
       - Default C(auto), or what the host's configuration says.
     type: str

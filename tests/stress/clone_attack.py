@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Attack the snapshot method ``clone``: take one after the other from a database that everything happens to.
 
-    python3 tests/stress/clone_attack.py --seconds 1200 [--journal wal delete] [--broken lock|header|log]
+    python3 tests/stress/clone_attack.py --seconds 1200 [--journal wal delete] [--broken lock|log]
 
 Beside the clones run two writers (small transactions, large ones that spill, rollbacks; they grow and shrink the
 database, and are killed now and then), a process that checkpoints in a loop (PASSIVE, FULL, RESTART, TRUNCATE), one
@@ -221,17 +221,8 @@ def take_away(what):
 
         clone._copy_main, clone.copy = unlocked, copy
         clone._look = lambda _reader: None
-    elif what in ("header", "log"):
-        real_index = clone._index
-        clone._index = lambda *arguments: real_index(*arguments)._replace(frames=0)
-        clone._copy_log = copy_unchecked if what == "header" else lambda *_arguments: False
-
-
-def copy_unchecked(path, target, _salts):
-    """The log as it is, without a look whether it has started again meanwhile."""
-    with open(path + "-wal", "rb") as reader, open(target + "-wal", "wb") as writer:
-        copying.move(reader.fileno(), writer.fileno(), os.fstat(reader.fileno()).st_size)
-        return os.fstat(writer.fileno()).st_size > 32
+    elif what == "log":
+        clone.Index.log_bytes = lambda _index, _page_size: 0
 
 
 HELD: list = []
@@ -307,7 +298,7 @@ def main():
     parser.add_argument("--page-size", nargs="+", type=int, default=[4096])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--place", help="a directory on the filesystem to try; default: the one for temporary files")
-    parser.add_argument("--broken", choices=["lock", "header", "log"])
+    parser.add_argument("--broken", choices=["lock", "log"])
     parser.add_argument("--role", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:

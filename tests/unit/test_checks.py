@@ -86,8 +86,8 @@ def undivided(path):
     except UnicodeDecodeError as error:
         return "corrupt" if b"malformed" in error.object else "ok"
     except sqlite3.Error as error:
-        # Python 3.9 and 3.10 leave out a text that is no UTF-8.
-        return "ok" if str(error) and "malformed" not in str(error) and "not a database" not in str(error) else "corrupt"
+        text = str(error) or "malformed"  # Python 3.9 and 3.10 leave out a text that is no UTF-8.
+        return "ok" if "malformed" not in text and "not a database" not in text else "corrupt"
     finally:
         connection.close()
     return "ok" if rows == [(b"ok",)] else "corrupt"

@@ -119,12 +119,14 @@ def test_commits_and_checkpoints_while_the_file_is_copied(live, take, folded, ch
 def starting_again(live, monkeypatch):
     """A database whose log is all in the file; it starts again, by a large commit, after its first piece was copied.
 
-    Its first frames are those of a small commit, by which one row was of another round than in the end.
+    Its first frames are those of a small commit, by which one row was of another round than in the end. The method does
+    not copy such a log; here it is told that it needs it.
     """
     path, application = live()
     next_round(application, rows=1)
     application.execute("UPDATE page SET round = 3, body = randomblob(3900)")
     application.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    monkeypatch.setattr(clone.Index, "log_bytes", lambda _index, _page_size: os.path.getsize(path + "-wal"))
     real, pieces = os.copy_file_range, []
 
     def copy(reader, *arguments):
@@ -141,16 +143,61 @@ def starting_again(live, monkeypatch):
 
 def test_log_that_starts_again_while_it_is_copied_is_thrown_away(starting_again, take):
     taken, copy = take(starting_again)
+    assert taken.method == "online" and "its log was gone" in taken.reason and rounds(copy) == [4]
+
+
+def test_such_a_log_would_not_be_replayed_to_the_end(starting_again, take, monkeypatch):
+    real, seen = clone._salts, []
+    monkeypatch.setattr(clone, "_salts", lambda reader: seen.append(real(reader)) or seen[0])
+    taken, copy = take(starting_again)
+    assert taken.method == "online" and "could not be replayed to the end" in taken.reason and rounds(copy) == [4]
+
+
+def test_without_both_such_a_log_would_bring_old_pages_back(starting_again, take, monkeypatch):
+    """The trap is real, so the tests before can find it."""
+    real_salts, real_index, seen = clone._salts, clone._index, []
+    monkeypatch.setattr(clone, "_salts", lambda reader: seen.append(real_salts(reader)) or seen[0])
+    monkeypatch.setattr(clone, "_index", lambda *arguments: real_index(*arguments)._replace(frames=0))
+    target = str(pathlib.Path(starting_again).parent / "copy.db")
+    files.create_new(target)
+    assert snapshot.take(starting_again, target, "clone").method == "clone" and rounds(target) == [1, 3]
+
+
+def test_log_that_the_file_has_all_of_is_not_copied(live, take, monkeypatch):
+    path, application = live()
+    for _round in range(3):
+        next_round(application)
+    application.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    monkeypatch.setattr(clone, "_copy_log", None)
+    taken, copy = take(path, method="auto")
     assert taken.method == "clone" and rounds(copy) == [3]
 
 
-def test_without_the_look_at_its_header_such_a_log_would_bring_old_pages_back(starting_again, take, monkeypatch):
-    """The trap is real, so the test before can find it."""
-    real_header, real_index, seen = clone._log_header, clone._index, []
-    monkeypatch.setattr(clone, "_log_header", lambda reader: seen.append(real_header(reader)) or seen[0])
-    monkeypatch.setattr(clone, "_index", lambda *arguments: real_index(*arguments)._replace(frames=0))
-    taken, copy = take(starting_again)
-    assert taken.method == "clone" and rounds(copy) == [1, 3]
+def test_only_as_much_of_a_log_is_copied_as_has_been_committed(live, take, monkeypatch):
+    """A log keeps the length that it once had, and a transaction that is under way appends to it."""
+    path, application = live()
+    for _round in range(3):
+        next_round(application)
+    application.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    next_round(application, rows=100)
+    frames = clone_index(path).frames
+    application.execute("PRAGMA cache_size=5")
+    application.execute("BEGIN")
+    next_round(application)
+    real, lengths = copying.move, []
+    monkeypatch.setattr(copying, "move", lambda *arguments: lengths.append(arguments[2]) or real(*arguments))
+    taken, copy = take(path)
+    application.execute("ROLLBACK")
+    assert taken.method == "clone" and rounds(copy) == [4]
+    assert lengths[-1] == 32 + frames * (24 + PAGE) < os.path.getsize(path + "-wal")
+
+
+def clone_index(path):
+    reader = files.open_regular(path)
+    try:
+        return clone._index(path, reader)
+    finally:
+        database_room.close_raw(reader)
 
 
 def test_log_that_was_started_again_before_it_is_copied_is_not_needed(live, take):
@@ -208,7 +255,7 @@ def test_clones_of_one_state_are_equal_whether_the_log_was_folded_or_not_and_equ
 def test_hash_is_right_whatever_the_log_changes(live, take, monkeypatch, rows):
     path, application = live()
     next_round(application, rows)
-    monkeypatch.setattr(clone, "_COMPARED", 60)
+    monkeypatch.setattr(clone, "_LOOKED_AT", 60)
     assert take(path)[0].method == "clone"
 
 
@@ -338,12 +385,12 @@ def test_this_sqlite_may_not_lock_exclusively(live, take, monkeypatch):
     assert taken.method == "online" and "locks exclusively" in taken.reason
 
 
-def test_log_larger_than_the_database_is_left_to_sqlite_unless_asked_for(live):
+def test_large_log_is_left_to_sqlite_unless_asked_for(live, take):
     path, application = live()
-    for _round in range(2):
-        next_round(application)
-    assert _reason(path, "auto")[0] == "online" and "larger than the database" in _reason(path, "auto")[1]
-    assert _reason(path)[0] == "clone"
+    next_round(application)
+    taken, copy = take(path, method="auto")
+    assert taken.method == "online" and "that are not in the file yet" in taken.reason and rounds(copy) == [1]
+    assert take(path)[0].method == "clone"
 
 
 def test_file_that_is_longer_than_the_database_is_cut(live, take):

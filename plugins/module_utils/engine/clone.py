@@ -15,28 +15,29 @@ frame of the log that the transaction sees. It holds a shared lock on one of the
 
 * WAL_READ_LOCK(k), k > 0, whose mark is at most M. A checkpoint copies frames into the database file no further than
   the smallest mark that is in use, so what it writes while we copy are frames up to M. A page that we read half old
-  and half new is one of them. The log cannot start again from its beginning (by a writer, RESTART or TRUNCATE) while a
-  read mark above zero is locked. So the log still has all frames up to M when we copy it, and SQLite, which replays
-  the copied log over the copied file, replaces every page that may have been torn.
+  and half new is one of them. The log cannot start again from its beginning (by a writer, RESTART or TRUNCATE).
 * WAL_READ_LOCK(0): all frames had been copied into the database file when the transaction began, and the file alone is
   the state. A checkpoint has to lock WAL_READ_LOCK(0) exclusively to write into the file, so the file does not change.
   Writers may append to the log, or start it again, or a TRUNCATE may empty it.
 
-Frames that are appended after M are copied as far as they are there. Each frame's checksum continues that of the frame
-before, so the replay ends at the last commit that was copied whole: the copy is the state M or that of a later commit,
-never one in between. A page beyond the end of the file at M which a later commit uses is in that commit's frames.
+After the transaction has begun, and before the first byte is copied, the index of the log (``-shm``) is asked for the
+last frame N of the newest commit, which is M or later, and for the number B of frames that are in the file.
 
-There is one trap. Where the log is started again while it is being copied, old and new frames mix, and the replay of
-the first few old frames over a file that has them all would bring old pages back. A writer starts the log again by
-writing its 32-byte header, with new salts, before any frame. So the header is read before the frames are copied and
-after; when it has changed the copied log is thrown away, and the file alone is right: a log that can start again means
-WAL_READ_LOCK(0).
+* B < N: the first N frames of the log are copied after the file, and SQLite replays them over it. They are there until
+  we end the transaction: under k > 0 the log does not start again, under 0 it could do so only with all of it in the
+  file, into which nobody writes. What somebody appends after N is not copied. A page that may have been torn is in one
+  of the N frames, as is a page behind the end of the file. So the copy is the state of the commit that ended with N.
+* B = N, or larger, as it is seen for a moment where the log starts again: the file is the state. Nobody changes it:
+  under k > 0 a checkpoint may go no further than M, where it already is, and 0 keeps everybody out. The log is not
+  copied.
 
-**What is not taken on trust.** The log's readers do not check its checksums, but the replay does, and ends at the first
-that is wrong. So the index of the log (``-shm``) is asked under the lock for the last frame and how many are in the
-file: the replay must reach that frame, or the file must have had them all. A log with other salts than the index had
-is one that has started again since, and is not replayed. In rollback mode the file's header, size and
-times must be the same before and after. The finished copy must have the size that its header tells.
+There is one trap. Were a log copied that starts again meanwhile, old and new frames would mix, and the replay of the
+first few old frames over a file that has them all would bring old pages back.
+
+**What is not taken on trust.** A log that is copied must have the salts that the index tells, before and after: they
+change when it starts again. SQLite's readers do not check the frames' checksums, but the replay does, and ends at the
+first that is wrong; it must reach N. In rollback mode the file's header, size and times must be the same before and
+after. The finished copy must have the size that its header tells.
 Wherever one of these fails, and wherever the locks are not SQLite's POSIX locks on a local filesystem, `obstacle`,
 `copy` or `fold` says why, and the caller takes the method ``online``.
 
@@ -67,8 +68,8 @@ _INDEX = struct.Struct("=48s48sI")
 _INDEX_HEADER = struct.Struct("=I8xBxxxI12x8s8x")
 _INDEX_VERSION = 3007000
 _INDEX_TRIES = 100
-# With more pages in the log than this, what was hashed while it passed is hashed again rather than compared.
-_COMPARED = 20_000
+# With more frames to replay than this, all is hashed again: to look for the first page that changes takes longer.
+_LOOKED_AT = 5_000
 
 
 class Index(NamedTuple):
@@ -78,15 +79,20 @@ class Index(NamedTuple):
     folded: int
     salts: bytes
 
+    def log_bytes(self, page_size):
+        """How much of the log belongs to the state beside the file: 0 where the file has it all."""
+        return _LOG_HEADER + self.frames * (_FRAME_HEADER + page_size) if self.folded < self.frames else 0
+
 
 class Copied(NamedTuple):
-    """A raw copy that is not folded yet: the ``log_index`` (None in rollback mode), the ``pages`` of the
-    database, whether a log was copied with it, and the way in which the bytes were copied.
+    """A raw copy that is not folded yet: the ``log_index`` of a log that has to be replayed or None, whether it was
+    copied with it, the ``pages`` of the database and their size, and the way in which the bytes were copied.
     """
 
     log_index: Index | None
-    pages: int
     has_log: bool
+    pages: int
+    page_size: int
     way: str
 
 
@@ -117,12 +123,12 @@ def _obstacle_now(connection, path, mode):
     return None
 
 
-def copy(connection, path, target, *, progress=None, hashing=False):
+def copy(connection, path, target, *, progress=None, hashing=False, most_log=None):
     """Copy the bytes into the empty file ``target``: (Copied, None, Passing), or (None, why not, None).
 
     ``connection`` is in its read transaction and stays there. ``progress(done, total)`` in bytes. With ``hashing`` the
-    bytes are hashed as they pass, with the header that `finish` will write; a reflink passes no bytes. The Passing has
-    still to be finished.
+    bytes are hashed as they pass, with the header that `finish` will write; a reflink passes no bytes. ``most_log`` is
+    how much of a log is accepted, as a part of the database. The Passing has still to be finished.
     """
     path = files.resolve(path)
     try:
@@ -139,6 +145,9 @@ def copy(connection, path, target, *, progress=None, hashing=False):
         index = _index(path, reader) if mode == "wal" else None
         if mode == "wal" and index is None:
             return None, "the index of its log cannot be read", None
+        log = index.log_bytes(page_size) if index else 0
+        if most_log is not None and log > most_log * pages * page_size:
+            return None, f"its log has {log} bytes that are not in the file yet, and to replay them takes longer", None
         before = _look(reader)
         length = os.fstat(reader).st_size if index else pages * page_size
         passing = behind.Passing(
@@ -152,14 +161,14 @@ def copy(connection, path, target, *, progress=None, hashing=False):
         )
         try:
             way = _copy_main(reader, target, length, passing)
-            has_log = index is not None and _copy_log(path, target, index.salts)
+            has_log = index is not None and log > 0 and _copy_log(path, target, index.salts, log)
         except BaseException:
             passing.close()
             raise
         if index is None and _look(reader) != before:
             passing.close()
             return None, "it was changed while SQLite's lock was held: somebody does not keep to the locks", None
-        return Copied(index, pages, has_log, way), None, passing
+        return Copied(index if log else None, has_log, pages, page_size, way), None, passing
     finally:
         database.close_raw(reader)
 
@@ -215,19 +224,18 @@ def _index(path, reader):
         database.close_raw(shared, beside=reader)
 
 
-def _copy_log(path, target, salts):
-    """Copy ``-wal`` beside the copy; False when there was none with these salts, or when it started again meanwhile."""
+def _copy_log(path, target, salts, length):
+    """Copy so much of ``-wal`` beside the copy; False when it is not the log with these salts, or not any more."""
     try:
         reader = files.open_regular(path + "-wal", follow=True)
     except FileNotFoundError:
         return False
     try:
-        header, size = _log_header(reader), os.fstat(reader).st_size
-        if size <= _LOG_HEADER or header[16:24] != salts:
+        if _salts(reader) != salts:
             return False
         with files.being_made(target + "-wal") as writer:
-            copying.move(reader, writer, size)
-        if _log_header(reader) == header:
+            copying.move(reader, writer, length)
+        if _salts(reader) == salts:
             return True
         files.remove(target + "-wal")
         return False
@@ -235,8 +243,8 @@ def _copy_log(path, target, salts):
         os.close(reader)  # There are no locks on a log.
 
 
-def _log_header(reader):
-    return os.pread(reader, _LOG_HEADER, 0)
+def _salts(reader):
+    return os.pread(reader, _LOG_HEADER, 0)[16:24]
 
 
 # --- after the lock --------------------------------------------------------------------------------------------------
@@ -248,14 +256,14 @@ def fold(target, copied):
     ``first changed byte`` is None where nothing has changed that was hashed before. Raises what SQLite says.
     """
     pages, changed = copied.pages, None
-    if copied.has_log:
-        noted = _noted(target)
+    if copied.log_index is not None:
+        if not copied.has_log:
+            return pages, changed, "its log was gone although it was needed"
+        changed = _first_changed(target, copied)
         replayed, pages = _replay(target)
         if replayed < copied.log_index.frames:
             return pages, changed, "its log could not be replayed to the end"
-        changed = _first_changed(target, noted, pages) if pages == copied.pages else 0
-    elif copied.log_index is not None and copied.log_index.folded < copied.log_index.frames:
-        return pages, changed, "its log was gone although it was needed"
+        changed = changed if pages == copied.pages else 0
     return pages, changed, _trim(target, pages)
 
 
@@ -275,52 +283,26 @@ def _replay(target):
     return (frames if folded == frames else -1), pages
 
 
-def _page_size(target):
-    return database.check_file(target).page_size
-
-
-def _noted(target):
-    """{page: SHA-256} of all pages of which the copied log has frames, as they are before it is replayed; None where
-    these are too many. Frames that are not valid any more do no harm here."""
-    import hashlib
-
-    step, size = _page_size(target), files.size(target + "-wal")
-    if (size - _LOG_HEADER) // (step + _FRAME_HEADER) > _COMPARED:
-        return None
-    with open(target + "-wal", "rb") as log, open(target, "rb") as main:
-        numbers = set()
-        for offset in range(_LOG_HEADER, size - _FRAME_HEADER, step + _FRAME_HEADER):
-            log.seek(offset)
-            numbers.add(struct.unpack(">I", log.read(4))[0])
-        found = {}
-        for number in sorted(numbers - {0}):
-            found[number] = hashlib.sha256(_page(main, number, step)).digest()
-    return found
-
-
-def _page(main, number, step):
-    main.seek((number - 1) * step)
-    raw = main.read(step)
-    # What `finish` writes is not a change.
-    return canonical(raw[:100], 0, 0) + raw[100:] if number == 1 else raw
-
-
-def _first_changed(target, noted, pages):
-    if noted is None:
+def _first_changed(target, copied):
+    """Where the first page begins that the replay will change: those of the frames which the file did not have when
+    its copying began. Frames that it had change nothing, unless a later one has the same page.
+    """
+    todo = range(copied.log_index.folded, copied.log_index.frames)
+    if len(todo) > _LOOKED_AT:
         return 0
-    import hashlib
+    with open(target + "-wal", "rb", buffering=0) as log:
+        first = min((_page_number(log, frame, copied.page_size) for frame in todo), default=1)
+    return (first - 1) * copied.page_size
 
-    step = _page_size(target)
-    with open(target, "rb") as main:
-        for number, digest in sorted(noted.items()):
-            if number <= pages and hashlib.sha256(_page(main, number, step)).digest() != digest:
-                return (number - 1) * step
-    return None
+
+def _page_number(log, frame, page_size):
+    log.seek(_LOG_HEADER + frame * (_FRAME_HEADER + page_size))
+    return int.from_bytes(log.read(4), "big")
 
 
 def _trim(target, pages):
     """Cut off what lies behind the last page, of a file that was once larger; why the copy cannot be right, or None."""
-    size, wanted = files.size(target), pages * _page_size(target)
+    size, wanted = files.size(target), pages * database.check_file(target).page_size
     if size > wanted:
         files.truncate(target, wanted)
     return "its file is shorter than SQLite takes it to be" if size < wanted else None

@@ -28,8 +28,9 @@ from . import behind, clock, clone, database, errors, files, processes
 from .header import Header
 
 METHODS = ("auto", "online", "vacuum", "clone")
-# A log is copied and then replayed, page by page; SQLite's own copy reads each page once. See docs/PERFORMANCE.md.
-LARGE_LOG = 1.0
+# So large a log, as a part of the database, is at most copied and then replayed page by page: SQLite's own copy reads
+# each page once. See docs/PERFORMANCE.md.
+LARGE_LOG = 0.25
 
 
 class Snapshot(NamedTuple):
@@ -49,16 +50,14 @@ class Snapshot(NamedTuple):
 def choose(method, header, path):
     """(method, reason) for the live database at ``path``.
 
-    ``auto`` takes the fastest that is right whatever the database holds: ``clone`` where its argument holds, unless the
-    log is larger than the database; else ``online``. ``vacuum`` writes another file, so only who asks for it gets it.
+    ``auto`` takes the fastest that is right whatever the database holds: ``clone`` where its argument holds, unless its
+    log turns out to be too large; else ``online``. ``vacuum`` writes another file, so only who asks for it gets it.
     """
     if method not in METHODS:
         raise errors.UsageError(f"unknown snapshot method '{method}'; there are: {', '.join(METHODS)}")
     if method not in ("auto", "clone"):
         return method, "asked for"
     why_not = clone.obstacle(path)
-    if why_not is None and method == "auto" and files.size(path + "-wal") > LARGE_LOG * files.size(path):
-        why_not = "its log is larger than the database, and to copy and replay it takes longer"
     if why_not is not None:
         return "online", f"{_INSTEAD[header.journal_mode]}; no clone: {why_not}"
     return "clone", "asked for" if method == "clone" else _CLONED[header.journal_mode]
@@ -86,7 +85,8 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None, hashi
     chosen, reason = choose(method, header, path)
     digest = None
     if chosen == "clone":
-        source_bytes, digest, way, why_not = _clone(path, header, target, busy_timeout, progress, hashing)
+        most_log = LARGE_LOG if method == "auto" else None
+        source_bytes, digest, way, why_not = _clone(path, header, target, busy_timeout, progress, hashing, most_log)
         if why_not is not None:
             files.truncate(target, 0)
             chosen, reason = "online", f"{_INSTEAD[header.journal_mode]}; no clone: {why_not}"
@@ -139,12 +139,14 @@ def _by_sqlite(method, path, header, target, busy_timeout, progress):
     return source_bytes
 
 
-def _clone(path, header, target, busy_timeout, progress, hashing):
+def _clone(path, header, target, busy_timeout, progress, hashing, most_log):
     """(bytes of the source, Hashing or None, way, None), or (.., None, .., why not) when it is not to be relied on."""
     with contextlib.ExitStack() as undo:
         with _reading(path, header, target, busy_timeout) as source:
             source_bytes = database.content_bytes(path)
-            copied, why_not, passing = clone.copy(source, path, target, progress=progress, hashing=hashing)
+            copied, why_not, passing = clone.copy(
+                source, path, target, progress=progress, hashing=hashing, most_log=most_log
+            )
             if passing is not None:
                 undo.callback(passing.close)
         if copied is None:
