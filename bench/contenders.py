@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import sqlite3
+import subprocess
 import sys
 
 import common
@@ -44,6 +45,13 @@ def snapshot(method, hashing=False):
         return common.run(sys.executable, "-c", ONE_SNAPSHOT, *words, env=common.environment("installed"))
 
     return take
+
+
+def laps(live, copy):
+    """[[what, seconds]] of one clone with SHA-256, as laps.py tells them."""
+    words = [sys.executable, str(common.ROOT / "bench" / "laps.py"), str(live), str(copy), "hash"]
+    done = subprocess.run(words, env=common.environment("installed"), stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
 
 
 def shell(script):
@@ -135,10 +143,11 @@ COMPRESSIONS = {
 # --- looking at a copy, and bringing it back -------------------------------------------------------------------------
 
 
-def verification(level):
+def verification(level, otherwise="pass"):
+    """Ours at a level; ``otherwise`` is Python that changes something of it before."""
     code = (
-        "import sys; from engine import verify; found = verify.verify(sys.argv[2], sys.argv[1]);"
-        "assert found.status == 'ok', found.errors"
+        f"import sys; from engine import database, together, verify; {otherwise};"
+        "found = verify.verify(sys.argv[2], sys.argv[1]); assert found.status == 'ok', found.errors"
     )
 
     def check(_live, copy):
@@ -147,8 +156,19 @@ def verification(level):
     return check
 
 
+def _saying(pragma):
+    """Python that lets each connection of ours say so when it is made."""
+    return (
+        "made = database.Connection.opened_on;"
+        f"database.Connection.opened_on = lambda self, path: (made(self, path), self.execute('{pragma}').fetchall())"
+    )
+
+
 VERIFICATIONS = {
     "ours, full": verification("full"),
+    "ours, full, in one thread": verification("full", "together.processors = lambda: 1"),
+    "ours, full, mapped into memory": verification("full", _saying("PRAGMA mmap_size=10000000000")),
+    "ours, full, cache of 32 MiB": verification("full", _saying("PRAGMA cache_size=-32768")),
     "ours, quick": verification("quick"),
     "PRAGMA integrity_check": shell(CHECK),
     "PRAGMA quick_check": shell(CHECK.replace("integrity", "quick")),

@@ -121,7 +121,8 @@ def phases(figures):
     lines = ["| | s | of which |", "| --- | ---: | --- |"]
     for row in figures.rows("phases"):
         parts = ", ".join(f"{name} {seconds(took)}" for name, took in row["phases"])
-        lines.append(f"| {row['contender']} of {row['size']} | {seconds(row['whole'])} | {parts} |")
+        beside = "".join(f"; {name} takes {seconds(took)}" for name, took in row.get("beside", []))
+        lines.append(f"| {row['contender']} of {row['size']} | {seconds(row['whole'])} | {parts}{beside} |")
     return lines
 
 
