@@ -190,7 +190,7 @@ def part_writers():
                 def application(stage=stage, rate=rate):
                     return writers.Application(stage.live, rate, stage.folder)
 
-                rows += compete(stage, racers, before=warmly(stage), application=application, **facts)
+                rows += compete(stage, racers, before=without_log(stage), application=application, **facts)
     return rows
 
 
@@ -379,6 +379,18 @@ def warmly(stage):
         stage.turn()
         places.quiet()
         places.warm(stage.live)
+
+    return ready
+
+
+def without_log(stage):
+    """So that what the log grows by in each turn can be seen."""
+
+    def ready():
+        connection = sqlite3.connect(stage.live)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.close()
+        warmly(stage)()
 
     return ready
 

@@ -71,7 +71,7 @@ def test_modules_stay_below_100_mib(controller, big, tmp_path):
     assert max(measured) < 100, measured
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_command_line_stays_below_64_mib(big, tmp_path, compression):
     database, _backup_dir = big
     backup_dir = str(tmp_path / "backups")

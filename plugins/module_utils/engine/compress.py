@@ -16,6 +16,8 @@ from typing import Any
 from . import errors, files, together
 
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
+# What one of zstd's threads works on. Its own choice is four times that, as fast, and takes 72 MB where this takes 23.
+_ZSTD_JOB = 2 * 1024 * 1024
 _GZIP_WINDOW = 32768
 _MOST_THREADS = 4
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
@@ -139,6 +141,8 @@ def _zstd_encode(reader, stream, expected, progress):
         module.CompressionParameter.compression_level: _ZSTD_LEVEL,
         module.CompressionParameter.nb_workers: min(together.processors(), _MOST_THREADS, most),
     }
+    if most:
+        options[module.CompressionParameter.job_size] = _ZSTD_JOB
     encoder = module.ZstdCompressor(options=options)
     done = 0
     while True:
@@ -162,7 +166,8 @@ def _zstd_encode_by_program(reader, stream, expected, progress):
     def failed(complaint):
         return errors.IoError(f"zstd failed: {complaint}")
 
-    pieces = _program([f"-{_ZSTD_LEVEL}", "-T0"], reader, told, failed)
+    threads = min(together.processors(), _MOST_THREADS)
+    pieces = _program([f"-{_ZSTD_LEVEL}", f"-T{threads}", f"-B{_ZSTD_JOB}"], reader, told, failed)
     with contextlib.closing(pieces):
         for data in pieces:
             stream.write(data)
