@@ -118,6 +118,18 @@ def test_file_that_ends_too_early_is_an_error_and_not_a_hash(growing):
         following.hexdigest()
 
 
+def test_any_error_of_the_work_comes_out(growing, monkeypatch):
+    following = growing(b"content")
+
+    def step(_position, _limit):
+        raise MemoryError
+
+    monkeypatch.setattr(following, "step", step)
+    following.reached(7)
+    with pytest.raises(MemoryError):
+        following.hexdigest()
+
+
 def test_closing_ends_the_thread_whatever_is_left(growing):
     following = growing(os.urandom(20 * files.CHUNK))
     following.reached(20 * files.CHUNK)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import threading
 
 import pytest
-from engine import checks, verify
+from engine import assertions, checks, verify
 
 pytestmark = pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 33), reason="SQLite knows no check of one table here")
 DAMAGES = int(os.environ.get("DAMAGES", "150"))
@@ -260,3 +261,54 @@ def test_progress_is_told_while_threads_check(sound, divided, monkeypatch):
     told = threading.Event()
     monkeypatch.setattr(checks, "_foreign_keys", lambda _connection, _findings: told.wait(30))
     assert verify.verify(sound, "full", progress=lambda *_numbers: told.set()).status == "ok" and told.is_set()
+
+
+def test_column_that_is_called_rowid_may_hold_anything(tmp_path, divided):
+    path = str(tmp_path / "x.db")
+    connection = sqlite3.connect(path)
+    connection.executescript("CREATE TABLE t (rowid TEXT); INSERT INTO t VALUES ('x'); CREATE TABLE u (rowid BLOB);")
+    connection.execute("INSERT INTO u VALUES (x'ff'), (1.5)")
+    connection.commit()
+    connection.close()
+    findings = verify.verify(path, "full")
+    assert divided and findings.status == "ok" and findings.tables == {"t": 1, "u": 2}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("where", ["a check", "an assertion"])
+def test_signal_while_sqlite_works_ends_it_and_is_raised(sound, monkeypatch, where):
+    """Whatever it raises: SQLite would say that it was interrupted, and that would be an error of the disk."""
+
+    class Signalled(BaseException):
+        pass
+
+    def raising(_number, _frame):
+        raise Signalled
+
+    busy, over, running, unheard = threading.Event(), threading.Event(), [], []
+
+    def endless(connection, *_arguments):
+        running.append(connection)
+        connection.create_function("busy", 0, busy.set)
+        sql = "WITH RECURSIVE n(i) AS (SELECT busy() UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n"
+        connection.execute(sql).fetchall()
+
+    def send():
+        busy.wait(30)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        if not over.wait(10):
+            unheard.append(True)
+            running[0].interrupt()
+
+    monkeypatch.setattr(*((checks, "quick") if where == "a check" else (assertions, "check")), endless)
+    before = signal.signal(signal.SIGUSR1, raising)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(Signalled):
+            verify.verify(sound, "quick", assertions=({"sql": "SELECT 1"},) if where == "an assertion" else ())
+    finally:
+        over.set()
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert not unheard

@@ -200,6 +200,71 @@ def clone_index(path):
         database_room.close_raw(reader)
 
 
+def test_commit_and_checkpoint_while_the_index_is_read_leave_no_page_out(live, take, monkeypatch):
+    """A checkpoint leaves a page out that a later frame has too, which it may not copy yet, and counts the earlier
+    frame as copied: an index of which the end was read later than its beginning would hide that.
+    """
+    path, application = live()
+    next_round(application)
+    real, torn = os.pread, []
+
+    def pread(descriptor, length, offset):
+        if length != clone._INDEX.size or torn:
+            return real(descriptor, length, offset)
+        torn.append(True)
+        header = real(descriptor, 96, offset)
+        next_round(application, rows=50)
+        application.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return header + real(descriptor, length - 96, offset + 96)
+
+    monkeypatch.setattr(os, "pread", pread)
+    taken, copy = take(path)
+    assert torn and taken.method == "clone" and rounds(copy) == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+@pytest.mark.parametrize("when", ["before it is read", "while it is read"])
+def test_file_that_is_renamed_over_it_is_not_read_under_a_lock_of_the_old_one(live, take, monkeypatch, mode, when):
+    path, application = live(mode)
+    next_round(application)
+    other = path + ".other"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE page (round)")
+        connection.execute("INSERT INTO page VALUES (7)")
+        connection.commit()
+
+    def exchange():
+        application.close()
+        for suffix in database_room.SIDECARS:
+            files.remove(path + suffix)
+        os.replace(other, path)
+
+    if when == "before it is read":
+        real = database_room.begin_read
+
+        def begin(connection):
+            real(connection)
+            if os.path.exists(other):
+                exchange()
+
+        monkeypatch.setattr(database_room, "begin_read", begin)
+        taken, copy = take(path)
+    else:
+        taken, copy = take(path, at(40 * PAGE, exchange))
+    assert taken.method == "online"
+    if (mode, when) != ("wal", "before it is read"):  # There it is the index that is missing.
+        assert "another file has taken its place" in taken.reason
+    assert rounds(copy) == [7] and taken.header.journal_mode == "delete"
+
+
+def test_clone_that_is_given_up_after_its_log_was_copied_leaves_none_beside_the_copy(live, take, monkeypatch):
+    path, application = live()
+    next_round(application)
+    monkeypatch.setattr(clone, "_disturbed", lambda *_arguments: "somebody was there")
+    taken, copy = take(path)
+    assert taken.method == "online" and "somebody was there" in taken.reason and rounds(copy) == [1]
+
+
 def test_log_that_was_started_again_before_it_is_copied_is_not_needed(live, take):
     path, application = live()
     next_round(application)

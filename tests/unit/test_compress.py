@@ -7,7 +7,7 @@ import hashlib
 import os
 
 import pytest
-from engine import compress, copying, errors, files
+from engine import compress, errors, files
 
 
 def _available():
@@ -21,7 +21,6 @@ def _available():
 
 
 COMPRESSED = list(_available())
-EVERY = ["none", *COMPRESSED]
 CONTENTS = {
     "empty": b"",
     "one-byte": b"x",
@@ -39,10 +38,7 @@ def stored(tmp_path):
     def make(content, method):
         raw, packed = str(tmp_path / "raw"), str(tmp_path / ("packed" + compress.SUFFIXES[method]))
         files.write_new(raw, content)
-        if method == "none":
-            copying.copy(raw, packed)
-        else:
-            compress.compress(raw, packed, method, hasher=hashlib.sha256())
+        compress.compress(raw, packed, method, hasher=hashlib.sha256())
         return packed
 
     return make
@@ -93,7 +89,7 @@ def test_gzip_of_another_program_is_read(tmp_path):
     assert _expand(packed, "gzip")[0] == len(CONTENTS["text"])
 
 
-@pytest.mark.parametrize("method", EVERY)
+@pytest.mark.parametrize("method", COMPRESSED)
 def test_hashes_see_stored_and_expanded_bytes(stored, method):
     packed = stored(CONTENTS["text"], method)
     size, of_stored, of_content = _expand(packed, method)
@@ -145,7 +141,7 @@ def test_damaged_file_is_invalid_and_leaves_no_target(tmp_path, stored, method, 
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("method", EVERY)
+@pytest.mark.parametrize("method", COMPRESSED)
 def test_file_that_expands_beyond_the_limit_is_stopped(tmp_path, stored, method):
     content = bytes(8 * files.CHUNK)
     packed, again = stored(content, method), str(tmp_path / "again")
@@ -238,3 +234,65 @@ def test_zstd_without_a_way_to_do_it_is_refused_with_the_way_out(monkeypatch):
     with pytest.raises(errors.UsageError) as caught:
         compress.require("zstd")
     assert "gzip" in caught.value.message
+
+
+# --- the zstd program, as it may behave ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """program(script) -> path of a file to expand; the script of a shell is what the program zstd is from now on."""
+
+    def arrange(script):
+        places = tmp_path / "bin"
+        places.mkdir()
+        (places / "zstd").write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        (places / "zstd").chmod(0o755)
+        monkeypatch.setattr(compress, "_zstd_module", lambda: None)
+        monkeypatch.setenv("PATH", f"{places}:{os.environ['PATH']}")
+        path = str(tmp_path / "x.zst")
+        files.write_new(path, os.urandom(3 * files.CHUNK))
+        return path
+
+    return arrange
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="the program is a shell script here")
+
+
+@posix
+def test_program_that_is_killed_says_nothing_of_the_backup(program):
+    with pytest.raises(OSError, match="ended by signal 9"):
+        _expand(program("kill -9 $$"), "zstd")
+
+
+@posix
+def test_backup_that_cannot_be_read_to_its_end_is_an_error_of_the_disk_whatever_the_program_says(program, monkeypatch):
+    path = program("cat > /dev/null; echo premature end >&2; exit 1")
+    real, seen = os.read, []
+
+    def read(descriptor, count):
+        if os.readlink(f"/proc/self/fd/{descriptor}") == path:
+            seen.append(count)
+            if len(seen) == 2:
+                raise OSError(5, "Input/output error")
+        return real(descriptor, count)
+
+    if os.path.exists("/proc/self/fd"):
+        monkeypatch.setattr(os, "read", read)
+        with pytest.raises(OSError, match="Input/output error"):
+            _expand(path, "zstd")
+
+
+@posix
+def test_program_that_finds_damage_is_believed(program):
+    with pytest.raises(errors.BackupInvalid, match="premature end"):
+        _expand(program("cat > /dev/null; echo premature end >&2; exit 1"), "zstd")
+
+
+@posix
+def test_program_takes_no_more_threads_than_any_other_way(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(compress.together, "processors", lambda: 64)
+    raw = program(f'echo "$@" > {tmp_path}/words; cat')
+    compress.compress(raw, str(tmp_path / "packed"), "zstd", hasher=hashlib.sha256())
+    assert "-T4" in (tmp_path / "words").read_text(encoding="ascii").split()

@@ -8,6 +8,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 
 import pytest
 from engine import database as room
@@ -267,6 +268,34 @@ def test_parked_descriptors_are_closed_with_the_last_connection(database):
     assert _descriptors() == before
     room.read_prefix(database)
     assert _descriptors() == before
+
+
+def test_lock_that_somebody_takes_while_parked_descriptors_are_closed_is_kept(database, monkeypatch):
+    """Between the last connection's end and the close, another thread may open one and take its lock."""
+    first = room.connect(database)
+    room.read_prefix(database)
+    real, opened, threads = os.close, [], []
+
+    def open_another():
+        second = room.connect(database)
+        room.begin_read(second)
+        opened.append(second)
+
+    def close(descriptor):
+        if not threads:
+            threads.append(threading.Thread(target=open_another))
+            guarded = room._guard.locked()
+            threads[0].start()
+            if not guarded:
+                threads[0].join()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "close", close)
+    first.close()
+    monkeypatch.undo()
+    threads[0].join()
+    assert not _another_process_can_write(database)
+    opened[0].close()
 
 
 # --- opening a live database -----------------------------------------------------------------------------------------

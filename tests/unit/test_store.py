@@ -277,6 +277,20 @@ def test_compression_needs_room_for_both_copies(target, monkeypatch):
     _refused(target, store.Order(compression="gzip"), errors.NoSpace)
 
 
+def test_stored_bytes_that_are_not_those_that_were_hashed_are_not_published(target, monkeypatch):
+    real = compress.compress
+
+    def changed_on_the_disk(source, packed, *arguments, **options):
+        size = real(source, packed, *arguments, **options)
+        with open(packed, "r+b") as file:
+            file.seek(4)  # The time in gzip's header, which changes nothing in what it expands to.
+            file.write(b"\x01")
+        return size
+
+    monkeypatch.setattr(compress, "compress", changed_on_the_disk)
+    assert "read back" in _refused(target, store.Order(compression="gzip"), errors.IoError).cause
+
+
 # --- failing and being killed at every step --------------------------------------------------------------------------
 
 # Every way in which the engine itself touches names and bytes; SQLite's own writing lies between them.
@@ -449,6 +463,15 @@ def test_unpacked_content_is_that_of_the_database(stored, target, tmp_path, comp
     findings = store.examine(stored(compression), "full", (), path)
     assert (findings.status, findings.tables) == ("ok", {"t": 200})
     assert database_room.check_file(path).page_size == 4096
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("durable", [True, False])
+def test_unpacked_content_is_synced_only_where_it_is_to_last(stored, tmp_path, monkeypatch, compression, durable):
+    entry, synced = stored(compression), []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    store.unpack(entry, str(tmp_path / "content.db"), durable=durable)
+    assert bool(synced) == durable
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -85,7 +85,7 @@ class Behind:
                     limit = self._reached
                 if self._done == limit or not self._follow(limit):
                     break
-        except OSError as error:
+        except BaseException as error:  # pylint: disable=broad-exception-caught
             self._error = error
         with self._news:
             self._news.notify_all()
@@ -142,8 +142,8 @@ class Hashing(Behind):
     def step(self, position, limit):
         os.lseek(self._descriptor, position, os.SEEK_SET)
         count = files.read_into(self._descriptor, memoryview(self._buffer)[: limit - position])
-        if position < len(self._begin):
-            self._buffer[position : len(self._begin)] = self._begin[position:]
+        if not position:
+            self._buffer[: len(self._begin)] = self._begin
         self._digest.update(memoryview(self._buffer)[:count])
         if (position + count) % _STATES == 0:
             self._states[position + count] = self._digest.copy()

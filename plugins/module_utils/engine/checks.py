@@ -49,8 +49,8 @@ def run(connection, path, level, findings, newer, progress=None):
     else:
         steps += [("quick_check", quick)]
     tables = _divisible(connection) if level == "full" and files.size(path) >= LARGE else None
-    with _heard(connection, progress):
-        _follow(connection, steps[:1] if tables else steps, findings, newer)
+    whole = steps[:1] if tables else steps
+    heard(connection, progress, lambda: _follow(connection, whole, findings, newer))
     if tables and findings.status != "corrupt":
         _divided(connection, path, tables, findings, newer, progress)
 
@@ -67,33 +67,16 @@ def _follow(connection, steps, findings, newer):
             return
 
 
-@contextlib.contextmanager
-def _heard(connection, progress):
-    """Let ``progress`` and signals be heard while SQLite works. What they raise ends its work, and is raised after it:
-    SQLite itself would only say "interrupted".
+def heard(connection, progress, work):
+    """``work()`` in a thread that alone uses ``connection`` meanwhile, while this one hears signals and ``progress``.
+
+    What these raise ends SQLite's work and is raised. A progress handler of SQLite cannot raise what a signal does:
+    Python runs the signal before the first line of the handler, and SQLite says "interrupted" instead.
     """
-    raised = []
-
-    def pulse():
-        try:
-            if progress is not None:
-                progress(0, 0)
-        except BaseException as error:  # pylint: disable=broad-exception-caught
-            kept = error
-            raised.append(kept)
-            return 1
-        return 0
-
-    connection.set_progress_handler(pulse, 1_000_000)
-    try:
-        yield
-    except _SAID:
-        if not raised:
-            raise
-    finally:
-        connection.set_progress_handler(None, 0)
-    if raised:
-        raise raised[0]
+    (outcome,) = _together([lambda _connection: work()], [connection], progress)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
 
 
 # --- in threads ------------------------------------------------------------------------------------------------------
@@ -170,11 +153,12 @@ def _divisible(connection):
 
 
 def _length(connection, name):
-    """About how many rows: only to begin with the longest."""
+    """About how many rows: only to begin with the longest. A column that is called so may hold anything."""
     try:
-        return connection.execute(f"SELECT max(rowid) FROM {contents.quoted(name)}").fetchone()[0] or 0
-    except sqlite3.Error:
-        return 0  # It has no rowid, or cannot be read, which its check will tell.
+        found = connection.execute(f"SELECT max(rowid) FROM {contents.quoted(name)}").fetchone()[0]
+    except _SAID:
+        found = None  # It has no rowid, or cannot be read, which its check will tell.
+    return found if isinstance(found, int) else 0
 
 
 # --- what SQLite says ------------------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@ frame of the log that the transaction sees. It holds a shared lock on one of the
   Writers may append to the log, or start it again, or a TRUNCATE may empty it.
 
 After the transaction has begun, and before the first byte is copied, the index of the log (``-shm``) is asked for the
-last frame N of the newest commit, which is M or later, and for the number B of frames that are in the file.
+last frame N of the newest commit, which is M or later, and for the number B of frames that are in the file. It is
+read until two readings agree, so that B is no later than N: a checkpoint leaves out a page of which it sees a later
+frame than it may copy, so a B from behind another commit would count frames that are not in the file.
 
 * B < N: the first N frames of the log are copied after the file, and SQLite replays them over it. They are there until
   we end the transaction: under k > 0 the log does not start again, under 0 it could do so only with all of it in the
@@ -36,8 +38,9 @@ first few old frames over a file that has them all would bring old pages back.
 
 **What is not taken on trust.** A log that is copied must have the salts that the index tells, before and after: they
 change when it starts again. SQLite's readers do not check the frames' checksums, but the replay does, and ends at the
-first that is wrong; it must reach N. In rollback mode the file's header, size and times must be the same before and
-after. The finished copy must have the size that its header tells.
+first that is wrong; it must reach N. The file that was read must be the one that SQLite has locked and still have the
+name: where another was renamed over it, the log that lies there is the other's. In rollback mode the header, size
+and times of the file must be the same before and after. The finished copy must have the size that its header tells.
 Wherever one of these fails, and wherever the locks are not SQLite's POSIX locks on a local filesystem, `obstacle`,
 `copy` or `fold` says why, and the caller takes the method ``online``.
 
@@ -100,7 +103,8 @@ def obstacle(path):
     """Why the database at ``path`` cannot be cloned here, without having opened it; or None."""
     if not sys.platform.startswith("linux"):
         return "its locks and filesystems are known on Linux only"
-    kind = files.filesystem(files.resolve(path))
+    path = files.resolve(path)
+    kind = files.filesystem(path)
     if kind not in LOCAL:
         return (
             f"its filesystem ({kind or 'unknown'}) is none of those on which raw reads are known to agree with SQLite's"
@@ -165,9 +169,10 @@ def copy(connection, path, target, *, progress=None, hashing=False, most_log=Non
         except BaseException:
             passing.close()
             raise
-        if index is None and _look(reader) != before:
+        why_not = _disturbed(connection, path, reader, before if index is None else None)
+        if why_not:
             passing.close()
-            return None, "it was changed while SQLite's lock was held: somebody does not keep to the locks", None
+            return None, why_not, None
         return Copied(index if log else None, has_log, pages, page_size, way), None, passing
     finally:
         database.close_raw(reader)
@@ -198,18 +203,32 @@ def _copy_main(reader, target, length, passing):
         os.close(writer)
 
 
+def _disturbed(connection, path, reader, before):
+    """What has happened that no lock keeps out, as far as it shows; or None. ``before`` is of `_look`, or None."""
+    try:
+        named = os.path.samestat(os.fstat(reader), os.stat(path))
+    except OSError:
+        named = False
+    if not (named and connection.reads(reader)):
+        return "another file has taken its place"
+    if before is not None and _look(reader) != before:
+        return "it was changed while SQLite's lock was held: somebody does not keep to the locks"
+    return None
+
+
 def _look(reader):
     facts = os.fstat(reader)
     return facts.st_size, facts.st_mtime_ns, os.pread(reader, 100, 0)
 
 
 def _index(path, reader):
-    """The Index, or None. Of ``-shm`` a descriptor is opened, which stays until the connection is closed."""
+    """The Index as two readings found it, or None. The descriptor of ``-shm`` stays until the connection is closed."""
     try:
         shared = files.open_regular(path + "-shm", follow=True)
     except OSError:
         return None
     try:
+        before = None
         for _try in range(_INDEX_TRIES):
             raw = os.pread(shared, _INDEX.size, 0)
             if len(raw) < _INDEX.size:
@@ -217,8 +236,9 @@ def _index(path, reader):
             first, second, folded = _INDEX.unpack(raw)
             version, ready, frames, salts = _INDEX_HEADER.unpack(first)
             # A writer changes the second copy first: while they differ it is under way.
-            if first == second and version == _INDEX_VERSION and ready == 1:
+            if raw == before and first == second and version == _INDEX_VERSION and ready == 1:
                 return Index(frames, folded, salts)
+            before = raw
         return None
     finally:
         database.close_raw(shared, beside=reader)

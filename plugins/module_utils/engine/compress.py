@@ -9,6 +9,7 @@ threads as there are processors, four at most.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 from typing import Any
@@ -41,6 +42,10 @@ def require(method):
             "compression 'zstd' needs Python 3.14 or the zstd program",
             hint="Install the zstd package on the host, or choose gzip or none.",
         )
+
+
+def _threads():
+    return min(together.processors(), _MOST_THREADS)
 
 
 def _has_program():
@@ -100,7 +105,7 @@ def _gzip_encode(reader, stream, expected, progress):
         encoder = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=before[-_GZIP_WINDOW:])
         return encoder.compress(data) + encoder.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
-    threads = min(together.processors(), _MOST_THREADS)
+    threads = _threads()
     pending: collections.deque = collections.deque()
     sums = size = 0
     stream.write(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
@@ -139,7 +144,7 @@ def _zstd_encode(reader, stream, expected, progress):
     most = module.CompressionParameter.nb_workers.bounds()[1]  # 0 where the library was built without threads.
     options = {
         module.CompressionParameter.compression_level: _ZSTD_LEVEL,
-        module.CompressionParameter.nb_workers: min(together.processors(), _MOST_THREADS, most),
+        module.CompressionParameter.nb_workers: min(_threads(), most),
     }
     if most:
         options[module.CompressionParameter.job_size] = _ZSTD_JOB
@@ -166,8 +171,7 @@ def _zstd_encode_by_program(reader, stream, expected, progress):
     def failed(complaint):
         return errors.IoError(f"zstd failed: {complaint}")
 
-    threads = min(together.processors(), _MOST_THREADS)
-    pieces = _program([f"-{_ZSTD_LEVEL}", f"-T{threads}", f"-B{_ZSTD_JOB}"], reader, told, failed)
+    pieces = _program([f"-{_ZSTD_LEVEL}", f"-T{_threads()}", f"-B{_ZSTD_JOB}"], reader, told, failed)
     with contextlib.closing(pieces):
         for data in pieces:
             stream.write(data)
@@ -178,12 +182,12 @@ def _zstd_encode_by_program(reader, stream, expected, progress):
 _ENCODERS = {"gzip": _gzip_encode, "zstd": _zstd_encode}
 
 
-def expand(source, target, method, *, stored, content, limit=None, progress=None):
-    """Expand the stored file into the new file ``target``, fsynced; returns its bytes. Without one it is only read.
+def expand(source, target, method, *, stored, content, durable=True, limit=None, progress=None):
+    """Expand the stored file into the new file ``target``, fsynced if ``durable``; returns its bytes.
 
-    ``stored`` and ``content`` are hashes that see the stored and the expanded bytes; None where these are the same, so
-    that they are hashed once. ``limit`` in bytes guards the disk
-    against a damaged or hostile file that never ends. Raises BackupInvalid when it cannot be expanded.
+    Without a ``target`` it is only read. ``stored`` and ``content`` are hashes that see the stored and the expanded
+    bytes. ``limit`` in bytes guards the disk against a damaged or hostile file that never ends. Raises BackupInvalid
+    when it cannot be expanded.
     """
     reader = files.open_regular(source, follow=True)
     pieces = _pieces(reader, source, method, stored, progress)
@@ -192,7 +196,8 @@ def expand(source, target, method, *, stored, content, limit=None, progress=None
             return _pour(pieces, source, content, limit, None)
         with files.being_made(target) as writer:
             total = _pour(pieces, source, content, limit, writer)
-            files.sync_open(writer)
+            if durable:
+                files.sync_open(writer)
             return total
     finally:
         pieces.close()  # Ends the zstd program now, not when the error is forgotten.
@@ -205,8 +210,7 @@ def _pour(pieces, source, content, limit, writer):
         total += len(data)
         if limit is not None and total > limit:
             raise errors.BackupInvalid(f"it expands to more than the {limit} bytes of its manifest", path=source)
-        if content is not None:
-            content.update(data)
+        content.update(data)
         if writer is not None:
             files.write_all(writer, data)
     return total
@@ -238,19 +242,10 @@ def _pieces(reader, source, method, stored, progress):
 def _decoder(method):
     import zlib
 
-    if method == "none":
-        return _Plain(), ()
     if method == "gzip":
         return _Gzip(zlib), zlib.error
     module = _zstd_module()
     return _Zstd(module), (module.ZstdError, EOFError)
-
-
-class _Plain:
-    finished = True
-
-    def feed(self, data):
-        yield data
 
 
 class _Gzip:
@@ -316,9 +311,12 @@ def _program(options, reader, passing, failure):
                     break
                 yield data
             complaint = program.stderr.read().decode("utf-8", "replace").strip()
-        if program.wait():
+        code = program.wait()
+        feeder.result()  # What cannot be read is no fault of its content.
+        if code < 0:
+            raise OSError(errno.EIO, f"the zstd program was ended by signal {-code}")
+        if code:
             raise failure(complaint)
-        feeder.result()
     finally:
         program.kill()
         program.wait()

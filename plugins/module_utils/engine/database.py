@@ -40,7 +40,7 @@ def close_raw(descriptor, beside=None):
         if _connections.get(key):
             _parked.setdefault(key, []).append(descriptor)
             return
-    os.close(descriptor)
+        os.close(descriptor)  # Still guarded: nobody opens a connection and takes a lock in between.
 
 
 class Connection(sqlite3.Connection):
@@ -54,6 +54,10 @@ class Connection(sqlite3.Connection):
             self._key = key
             _connections[key] = _connections.get(key, 0) + 1
 
+    def reads(self, descriptor):
+        """Whether the descriptor is of the file that this connection was opened on."""
+        return self._key == _identity(os.fstat(descriptor))
+
     def close(self):
         super().close()
         key, self._key = self._key, None
@@ -61,9 +65,9 @@ class Connection(sqlite3.Connection):
             return
         with _guard:
             _connections[key] -= 1
-            descriptors = _parked.pop(key, []) if not _connections[key] else []
-        for descriptor in descriptors:
-            os.close(descriptor)
+            if not _connections[key]:
+                for descriptor in _parked.pop(key, []):
+                    os.close(descriptor)
 
 
 def read_prefix(path, length=4096):

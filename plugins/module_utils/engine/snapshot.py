@@ -89,6 +89,7 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None, hashi
         source_bytes, digest, way, why_not = _clone(path, header, target, busy_timeout, progress, hashing, most_log)
         if why_not is not None:
             files.truncate(target, 0)
+            header = database.check_file(path)  # Another file may have taken its place.
             chosen, reason = "online", f"{_INSTEAD[header.journal_mode]}; no clone: {why_not}"
         else:
             reason = f"{reason}; by {way}"
@@ -142,6 +143,7 @@ def _by_sqlite(method, path, header, target, busy_timeout, progress):
 def _clone(path, header, target, busy_timeout, progress, hashing, most_log):
     """(bytes of the source, Hashing or None, way, None), or (.., None, .., why not) when it is not to be relied on."""
     with contextlib.ExitStack() as undo:
+        undo.callback(_remove_sidecars, target)
         with _reading(path, header, target, busy_timeout) as source:
             source_bytes = database.content_bytes(path)
             copied, why_not, passing = clone.copy(
@@ -151,7 +153,6 @@ def _clone(path, header, target, busy_timeout, progress, hashing, most_log):
                 undo.callback(passing.close)
         if copied is None:
             return source_bytes, None, "", why_not
-        undo.callback(_remove_sidecars, target)
         try:
             pages, changed, why_not = clone.fold(target, copied)
         except (sqlite3.Error, errors.BackupError) as error:

@@ -241,8 +241,8 @@ def _packed(packing, working, method, document, progress):
     document["stored_bytes"], document["sha256"] = packing.result(report and (lambda: report(0, 0)))
     again, content = hashlib.sha256(), hashlib.sha256()
     compress.expand(working, None, method, stored=again, content=content, limit=document["size_bytes"])
-    if content.hexdigest() != document["content_sha256"]:
-        raise errors.IoError("what was compressed does not expand to the same bytes", path=working)
+    if (again.hexdigest(), content.hexdigest()) != (document["sha256"], document["content_sha256"]):
+        raise errors.IoError("what was compressed does not read back and expand to the same bytes", path=working)
 
 
 def _quarantine(path, working, document):
@@ -300,7 +300,9 @@ def unpack(entry, path, progress=None, *, durable=True):
     report = _staged(progress, "stage")
     most = known.get("size_bytes", entry.stored_bytes * LIKELY_RATIO)
     try:
-        size = compress.expand(entry.path, path, method, stored=stored, content=content, limit=most, progress=report)
+        size = compress.expand(
+            entry.path, path, method, stored=stored, content=content, durable=durable, limit=most, progress=report
+        )
         _require_match(entry, known, stored.hexdigest(), content.hexdigest())
     except errors.BackupInvalid:
         # Bytes that do not match tell more than a decompressor that stumbles over them.

@@ -110,7 +110,7 @@ def examine(session, entry, level, assertions):
             files.remove_tree(scratch)
             files.make_directory(scratch)
             path = os.path.join(scratch, "content.db")
-            unpacked = store.unpack(entry, path, session.progress)
+            unpacked = store.unpack(entry, path, session.progress, durable=False)
         findings = store.examine(entry, level, assertions, path, session.progress)
         facts = {
             "tables": findings.tables,

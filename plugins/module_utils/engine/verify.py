@@ -54,7 +54,7 @@ def verify(path, level="full", *, source=None, assertions=(), written_by=0, trus
         newer = trusted or max(written_by, header.sqlite_version) > database.library_version()
         checks.run(connection, path, level, findings, newer, progress)
         if findings.status != "corrupt":
-            _expected(connection, level, findings, source, assertions)
+            checks.heard(connection, progress, lambda: _expected(connection, level, findings, source, assertions))
     finally:
         connection.close()
     return findings
