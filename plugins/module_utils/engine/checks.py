@@ -169,11 +169,11 @@ _DAMAGE = ("malformed", "not a database", "is encrypted")
 
 def _words(error):
     """What SQLite said. Where a name in it is no UTF-8, Python 3.11 and newer raise that instead of SQLite's error, and
-    older ones leave it empty; of SQLite's codes those for damage are the ones that become a plain DatabaseError.
+    older ones leave it empty; SQLite's codes for damage never become an OperationalError.
     """
     if isinstance(error, UnicodeDecodeError):
         return error.object.decode("utf-8", "replace")
-    if type(error) is sqlite3.DatabaseError and not str(error):
+    if not str(error) and not isinstance(error, sqlite3.OperationalError):
         return "malformed database schema, told of in words that are no UTF-8"
     return str(error)
 
