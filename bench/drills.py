@@ -23,7 +23,7 @@ import tempfile
 
 import controller
 import fleet
-from run import make_database, parse_size, require_room
+from common import make_database, parse_size, require_room
 
 ROOT = fleet.ROOT
 ENGINE = ROOT / "plugins" / "module_utils"
