@@ -9,18 +9,17 @@ threads as there are processors, four at most.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import struct
-from typing import Any
 
-from . import errors, files, together
+from . import errors, files, piping, together
 
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
 # What one of zstd's threads works on. Its own choice is four times that, as fast, and takes 72 MB where this takes 23.
 _ZSTD_JOB = 2 * 1024 * 1024
 _GZIP_WINDOW = 32768
 _MOST_THREADS = 4
+_ZSTD = ("zstd", "-q", "-c")
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 METHODS = tuple(SUFFIXES)
 
@@ -171,7 +170,7 @@ def _zstd_encode_by_program(reader, stream, expected, progress):
     def failed(complaint):
         return errors.IoError(f"zstd failed: {complaint}")
 
-    pieces = _program([f"-{_ZSTD_LEVEL}", f"-T{_threads()}", f"-B{_ZSTD_JOB}"], reader, told, failed)
+    pieces = piping.output([*_ZSTD, f"-{_ZSTD_LEVEL}", f"-T{_threads()}", f"-B{_ZSTD_JOB}"], reader, told, failed)
     with contextlib.closing(pieces):
         for data in pieces:
             stream.write(data)
@@ -287,54 +286,6 @@ class _Zstd:
             raise self._error("data after the end")
 
 
-# --- the zstd program ----------------------------------------------------------------------------------------------
-
-
-def _program(options, reader, passing, failure):
-    """The output of the zstd program, in pieces; raises ``failure(complaint)``.
-
-    A thread feeds it from the descriptor and shows ``passing`` every byte, so that the file is read once. Whoever stops
-    asking closes the generator: the program is killed, the thread ends.
-    """
-    import subprocess
-
-    # The engine knows no Ansible module whose run_command it could use, and that one cannot stream.
-    program: Any = subprocess.Popen(  # pylint: disable=ansible-bad-function
-        ["zstd", "-q", "-c", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    feeder = together.Aside(lambda report: _feed(reader, program.stdin, passing, report))
-    try:
-        with program.stdout, program.stderr:
-            while True:
-                data = program.stdout.read(files.CHUNK)
-                if not data:
-                    break
-                yield data
-            complaint = program.stderr.read().decode("utf-8", "replace").strip()
-        code = program.wait()
-        feeder.result()  # What cannot be read is no fault of its content.
-        if code < 0:
-            raise OSError(errno.EIO, f"the zstd program was ended by signal {-code}")
-        if code:
-            raise failure(complaint)
-    finally:
-        program.kill()
-        program.wait()
-        feeder.close()
-
-
-def _feed(reader, stdin, passing, report):
-    # Where the program has ended before, it says itself why.
-    with contextlib.suppress(BrokenPipeError), contextlib.closing(stdin):
-        while True:
-            report(0, 0)
-            data = os.read(reader, files.CHUNK)
-            if not data:
-                return
-            passing(data)
-            stdin.write(data)
-
-
 def _expanded_by_program(reader, source, stored, progress):
     expected, done = os.fstat(reader).st_size, 0
 
@@ -346,7 +297,7 @@ def _expanded_by_program(reader, source, stored, progress):
     def damaged(complaint):
         return errors.BackupInvalid(f"it cannot be expanded ({complaint})", path=source)
 
-    with contextlib.closing(_program(["-d", "--memory=64MB"], reader, told, damaged)) as pieces:
+    with contextlib.closing(piping.output([*_ZSTD, "-d", "--memory=64MB"], reader, told, damaged)) as pieces:
         for data in pieces:
             yield data
             if progress is not None:
