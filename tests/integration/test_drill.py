@@ -41,7 +41,8 @@ def test_drill_of_the_sample_ends_with_its_table(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     table = _table(done.stdout)
     assert list(table) == ["backup", *DRILLED, "real restore", "lost (RPO)", "took (RTO)"]
-    assert table["backup"][1].startswith("online, ")
+    # Which of the two depends on how far the writer's log has grown.
+    assert table["backup"][1].startswith(("clone, ", "online, "))
     assert table["drill: verify"][1] == "level full: ok"
     assert "the content is whole" in table["real restore"][1]
     assert int(table["lost (RPO)"][1].split()[0]) > 0

@@ -119,6 +119,7 @@ def test_fault_that_is_missed_fails_the_host_and_stands_in_every_form_of_the_rep
         "class Same:\n"
         "    def __init__(self, data=b''): pass\n"
         "    def update(self, data): pass\n"
+        "    def copy(self): return self\n"
         "    def digest(self): return b'0' * 32\n"
         "    def hexdigest(self): return '0' * 64\n"
         "hashlib.sha256 = Same\n"

@@ -108,7 +108,7 @@ def test_hash_is_taken_up_also_while_it_is_being_taken(growing, path):
     following.reached(len(content))
     with contextlib.closing(following.taken_up(5 * files.CHUNK)) as again:
         assert again.hexdigest() == _sha256(content)
-    assert not following._thread.is_alive()
+    assert following._worker.ended()
 
 
 def test_file_that_ends_too_early_is_an_error_and_not_a_hash(growing):
@@ -135,7 +135,7 @@ def test_closing_ends_the_thread_whatever_is_left(growing):
     following.reached(20 * files.CHUNK)
     following.close()
     following.close()
-    assert not following._thread.is_alive()
+    assert following._worker.ended()
     assert not [thread for thread in threading.enumerate() if thread.name == "sha256"]
 
 

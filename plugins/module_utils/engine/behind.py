@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any
 
-from . import files
+from . import files, together
 
 # How far apart the states are from which a hash can be taken up again.
 _STATES = 64 * 1024 * 1024
@@ -49,8 +49,7 @@ class Behind:
         self._reached = self._done = start
         self._ended = self._stopped = False
         self._error = None
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        self._worker = together.Worker(self._run, name=self.name).start()
 
     def reached(self, position):
         """So many bytes from the start are there now."""
@@ -61,7 +60,7 @@ class Behind:
     def wait_within(self, distance):
         """Wait until the work is at most so many bytes behind."""
         with self._news:
-            while self._reached - self._done > distance and self._thread.is_alive():
+            while self._reached - self._done > distance and not self._worker.ended():
                 self._news.wait(0.1)  # With a limit, so that a signal is heard.
 
     def finish(self, progress=None):
@@ -69,10 +68,11 @@ class Behind:
         with self._news:
             self._ended = True
             self._news.notify_all()
-        while self._thread.is_alive():
-            self._thread.join(0.1)
+        while not self._worker.ended(0.1):
             if progress is not None:
                 progress(self._done)
+        if progress is not None:
+            progress(self._done)
         if self._error is not None:
             raise self._error
 
@@ -108,7 +108,7 @@ class Behind:
         with self._news:
             self._ended = self._stopped = True
             self._news.notify_all()
-        self._thread.join()
+        self._worker.join()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

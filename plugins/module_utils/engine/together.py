@@ -15,6 +15,40 @@ from typing import NamedTuple
 _LOOK_UP = 0.05
 
 
+class Worker:
+    """A daemon thread of which the end can be awaited while signals raise exceptions.
+
+    ``threading.Thread.join`` with a limit cannot: interrupted by one, Python 3.9 to 3.12 take a thread for ended that
+    is not (a mistake in what mended https://bugs.python.org/issue45274), and whoever then takes away what it works on
+    waits for ever, or worse.
+    """
+
+    def __init__(self, function, *arguments, name=None):
+        self._over = threading.Event()
+        self._function, self._arguments = function, arguments
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def _run(self):
+        try:
+            self._function(*self._arguments)
+        finally:
+            self._over.set()
+
+    def start(self):
+        self._thread.start()
+        return self
+
+    def ended(self, seconds=0.0):
+        """Whether it has ended, or does within so many seconds."""
+        return self._over.wait(seconds)
+
+    def join(self):
+        """Wait for its end; nothing where it was never started."""
+        if self._thread.ident is not None:
+            self._over.wait()
+            self._thread.join()
+
+
 class Aside:
     """One piece of work in a thread of its own: ``function(report)``, which calls ``report(done, total)`` meanwhile.
 
@@ -23,8 +57,7 @@ class Aside:
 
     def __init__(self, function):
         self._outcome, self._given_up = Outcome(None, None), threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
-        self._thread.start()
+        self._worker = Worker(self._run, function).start()
 
     def _run(self, function):
         self._outcome = _outcome(function, self._report)
@@ -34,8 +67,7 @@ class Aside:
             raise Stopped
 
     def result(self, tick=None):
-        while self._thread.is_alive():
-            self._thread.join(_LOOK_UP)
+        while not self._worker.ended(_LOOK_UP):
             if tick is not None:
                 tick()
         if self._outcome.error is not None:
@@ -44,7 +76,7 @@ class Aside:
 
     def close(self):
         self._given_up.set()
-        self._thread.join()
+        self._worker.join()
 
 
 class Stopped(Exception):
@@ -82,21 +114,20 @@ def run(tasks, hands, *, stop, tick=None):
                 return
             outcomes[index] = _outcome(task, hand)
 
-    threads = [threading.Thread(target=work, args=(hand,), daemon=True) for hand in hands]
+    workers = [Worker(work, hand) for hand in hands]
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_LOOK_UP)
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while not worker.ended(_LOOK_UP):
                 if tick is not None:
                     tick()
+            worker.join()
     except BaseException:
         todo.clear()
         stop()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        for worker in workers:
+            worker.join()
         raise
     return outcomes
 
