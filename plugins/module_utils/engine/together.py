@@ -67,6 +67,8 @@ class Aside:
             raise Stopped
 
     def result(self, tick=None):
+        if tick is not None:
+            tick()
         while not self._worker.ended(_LOOK_UP):
             if tick is not None:
                 tick()
