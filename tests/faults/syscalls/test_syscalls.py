@@ -23,7 +23,7 @@ import tracing
 EVERYTHING = os.environ.get("FAULTS") == "all"
 SEED = os.environ.get("FAULTS_SEED", "1")
 # Points of each scene and fault in the sample.
-SAMPLED = 2
+SAMPLED = 3
 SHOWN = 3
 
 WHY_NOT = tracing.obstacle()

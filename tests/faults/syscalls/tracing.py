@@ -44,10 +44,16 @@ _OPENS = ("open", "openat")
 _SYNCS = ("fsync", "fdatasync", "sync_file_range")
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 _STAMP = re.compile(r"\d{8}_\d{6}")
+# A name in an open directory.
+_RELATIVE = re.compile(r'<(/[^>]*)>, "([^/"][^"]*)"')
 _PID = re.compile(r"\.\d+\.partial")
 # A file that is named by the second in which it is made is looked for under the names of so many of them.
 _SECONDS = 30
 _LONGEST = 300.0
+
+
+def _paths(text, below):
+    return set(re.findall(rf'[<"]({re.escape(below)}/[^>"]*)[>"]', text))
 
 
 class Call(NamedTuple):
@@ -60,7 +66,11 @@ class Call(NamedTuple):
 
     def paths(self, below):
         """The paths below a directory that it is about."""
-        return set(re.findall(rf'[<"]({re.escape(below)}/[^>"]*)[>"]', self.shown))
+        return _paths(_RELATIVE.sub(r'"\1/\2"', self.shown), below)
+
+    def arguments(self, below):
+        """The paths below a directory in its arguments, as they are: what strace compares."""
+        return _paths(self.shown.rsplit(" = ", 1)[0], below)
 
     def changes(self, below):
         """Whether it is about a file below the directory; of all that ioctl can do only to share blocks counts."""
@@ -130,7 +140,7 @@ def not_durable(calls, below):
             dirty -= paths
             unsynced -= paths
         elif call.name.startswith("rename") and paths:
-            source, target = re.findall(r'"([^"]*)"', call.shown)[:2]
+            source, target = re.findall(r'"([^"]*)"', _RELATIVE.sub(r'"\1/\2"', call.shown))[:2]
             directory = os.path.dirname(target)
             finished = {path for path in dirty if re.match(rf"{re.escape(directory)}/[^./][^/]*\.json$", path)}
             found += [f"{path} is not on the disk when {target} appears" for path in dirty & {source} | finished]
@@ -162,10 +172,10 @@ def _aim(calls, call, below):
     Where another thread would be struck before, only the calls about the same file are counted; where that does not
     help, both are struck. A restore opens what it finds in ``/proc``, so opened files are always counted by their path.
     """
-    path = min(call.paths(below))
+    path = min(call.arguments(below))
     ways = (path,) if call.name in _OPENS else (None, path)
     for only in ways if not _PID.search(path) else (None,):
-        counted = [other for other in calls if other.name == call.name and (not only or only in other.paths(below))]
+        counted = [other for other in calls if other.name == call.name and (not only or only in other.arguments(below))]
         numbers = _numbered(counted)
         aim = Aim(call, only, numbers[call])
         if next(other for other in counted if numbers[other] == aim.nth) == call:
