@@ -137,14 +137,19 @@ class Stage(scenes.Scene):
                 assert self.brought(entry.path) in (self.elder, self.new, self.old), entry
 
     def brought(self, path):
-        """The rows of a backup, unpacked by hand."""
-        copy = os.path.join(self.base, "unpacked")
+        """The rows of a backup, unpacked by hand; of a raw copy with the log or journal that was kept beside it."""
+        directory = os.path.join(self.base, "unpacked")
+        os.mkdir(directory)
+        copy = os.path.join(directory, "copy.db")
         try:
             with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as source, open(copy, "wb") as target:
                 shutil.copyfileobj(source, target)
+            for suffix in ("-wal", "-journal"):
+                if os.path.exists(path + suffix):
+                    shutil.copy(path + suffix, copy + suffix)
             return scenes.rows(copy)
         finally:
-            os.unlink(copy)
+            shutil.rmtree(directory)
 
     def closed_to_others(self):
         for directory, _directories, names in os.walk(self.backups):

@@ -53,7 +53,7 @@ _LONGEST = 300.0
 
 
 def _paths(text, below):
-    return set(re.findall(rf'[<"]({re.escape(below)}/[^>"]*)[>"]', text))
+    return re.findall(rf'[<"]({re.escape(below)}/[^>"]*)[>"]', text)
 
 
 class Call(NamedTuple):
@@ -66,11 +66,12 @@ class Call(NamedTuple):
 
     def paths(self, below):
         """The paths below a directory that it is about."""
-        return _paths(_RELATIVE.sub(r'"\1/\2"', self.shown), below)
+        return set(_paths(_RELATIVE.sub(r'"\1/\2"', self.shown), below))
 
     def arguments(self, below):
-        """The paths below a directory in its arguments, as they are: what strace compares."""
-        return _paths(self.shown.rsplit(" = ", 1)[0], below)
+        """The paths below a directory in its arguments, as strace compares them: of a renaming only the old name."""
+        found = _paths(self.shown.rsplit(" = ", 1)[0], below)
+        return found[:1] if self.name.startswith("rename") else found
 
     def changes(self, below):
         """Whether it is about a file below the directory; of all that ioctl can do only to share blocks counts."""
@@ -169,18 +170,20 @@ def points(calls, below, only=()):
 def _aim(calls, call, below):
     """How to strike this call and no other of its name.
 
-    Where another thread would be struck before, only the calls about the same file are counted; where that does not
-    help, both are struck. A restore opens what it finds in ``/proc``, so opened files are always counted by their path.
+    Counted are the calls about its file alone: then neither what is told on standard output nor what a restore opens
+    in ``/proc`` counts. Where another thread would be struck before, all calls are counted, if that helps; an opened
+    file is one of very many. Else both are struck.
     """
-    path = min(call.arguments(below))
-    ways = (path,) if call.name in _OPENS else (None, path)
-    for only in ways if not _PID.search(path) else (None,):
+    path = call.arguments(below)[0]
+    ways = (None,) if _PID.search(path) else (path,) if call.name in _OPENS else (path, None)
+    found = []
+    for only in ways:
         counted = [other for other in calls if other.name == call.name and (not only or only in other.arguments(below))]
         numbers = _numbered(counted)
-        aim = Aim(call, only, numbers[call])
-        if next(other for other in counted if numbers[other] == aim.nth) == call:
-            break
-    return aim
+        found.append(Aim(call, only, numbers[call]))
+        if next(other for other in counted if numbers[other] == numbers[call]) == call:
+            return found[-1]
+    return found[0]
 
 
 def _numbered(calls):
