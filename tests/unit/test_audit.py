@@ -8,7 +8,7 @@ import os
 import stat
 
 import pytest
-from engine import audit
+from engine import audit, errors, operations
 
 LINES = 6
 
@@ -183,3 +183,14 @@ def test_link_in_place_of_the_log_is_refused(path, tmp_path):
     with pytest.raises(OSError):
         audit.append(path, {})
     assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
+def test_backup_directory_that_a_failed_backup_makes_for_its_audit_line_is_closed_to_others(tmp_path):
+    before = os.umask(0)
+    try:
+        with pytest.raises(errors.DatabaseNotFound):
+            operations.backup(database=str(tmp_path / "gone.db"), backup_dir=str(tmp_path / "new" / "backups"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "backups" / ".state" / "audit.jsonl").exists()
+    assert (tmp_path / "new" / "backups").stat().st_mode & 0o777 == 0o700

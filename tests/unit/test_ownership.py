@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 
 import pytest
@@ -78,3 +80,19 @@ def test_copy_gives_mode_owner_and_attributes(tmp_path):
     assert (got.st_uid, got.st_gid, got.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
     for name, value in attributes.items():
         assert os.getxattr(other, name) == value
+
+
+@pytest.mark.parametrize(("attribute", "stops"), [("user.origin", True), ("security.label", False)])
+def test_attribute_that_an_owner_may_set_is_not_lost_in_silence(tmp_path, monkeypatch, attribute, stops):
+    reference, target = tmp_path / "reference", tmp_path / "target"
+    reference.write_text("x")
+    target.write_text("x")
+
+    def refuse(*_arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "listxattr", lambda file, **_options: [attribute] if file == str(reference) else [])
+    monkeypatch.setattr(os, "getxattr", lambda *_arguments, **_options: b"here")
+    monkeypatch.setattr(os, "setxattr", refuse)
+    with pytest.raises(PermissionError) if stops else contextlib.nullcontext():
+        ownership.copy(str(reference), str(target))

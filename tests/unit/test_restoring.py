@@ -181,6 +181,27 @@ def test_fall_back_never_goes_to_a_newer_backup_and_ends(call):
     assert caught.value.path == old
 
 
+@pytest.mark.parametrize("reference", ["latest", "2100-01-01"])
+def test_newer_backup_that_is_passed_over_is_told(call, monkeypatch, reference):
+    """Its manifest cannot be read at this moment: to go back to the one before must not look like the newest."""
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: clock.after(now, 3600))
+    newer = call(operations.backup)["backup"]["path"]
+    real = files.open_regular
+
+    def failing(path, follow=False):
+        if path == newer + ".json":
+            raise OSError(5, "Input/output error", path)
+        return real(path, follow)
+
+    assert not any("passed over" in text for text in call(operations.restore, test=True)["warnings"])
+    monkeypatch.setattr(files, "open_regular", failing)
+    told = [text for text in call(operations.restore, test=True, backup=reference)["warnings"] if "passed over" in text]
+    assert len(told) == 1 and os.path.basename(newer) in told[0] and "Input/output error" in told[0]
+    older = min(name for name in os.listdir(os.path.dirname(newer)) if name.endswith(".db"))
+    assert not any("passed over" in x for x in call(operations.restore, test=True, backup=older)["warnings"])
+
+
 @pytest.mark.parametrize(
     ("sql", "cause"), [("CREATE TABLE theirs (x)", "schema"), ("PRAGMA application_id=7", "application_id is 7")]
 )

@@ -94,6 +94,11 @@ def test_what_is_not_ours_stays():
     assert "not ours" in _plan(entries).kept[-1].reasons[0]
 
 
+def test_backup_whose_manifest_cannot_be_read_stays_for_that_reason():
+    entries = [*_days(0), _entry(None, status="unverified", foreign=True)._replace(problems=("Input/output error",))]
+    assert "Input/output error" in _plan(entries).kept[-1].reasons[0]
+
+
 @pytest.mark.parametrize(
     "document, stays",
     [

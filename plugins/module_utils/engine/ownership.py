@@ -66,11 +66,13 @@ def _copy_attribute(reference, descriptor, attribute):
         if attribute not in os.listxattr(descriptor) or os.getxattr(descriptor, attribute) != wanted:
             os.setxattr(descriptor, attribute, wanted)
     except OSError as error:
-        # security.* of another label set or trusted.* need rights that an owner who may replace the file can lack.
-        if error.errno not in _ATTRIBUTE_REFUSED:
+        # security.* of another label set, trusted.* or what a filesystem adds need rights that an owner who may replace
+        # the file can lack.
+        if error.errno not in _ATTRIBUTE_REFUSED or attribute.startswith(_HIS_TO_SET):
             raise
 
 
+_HIS_TO_SET = ("user.", "system.posix_acl")
 _ATTRIBUTE_REFUSED = (1, 13, 95)  # EPERM, EACCES, EOPNOTSUPP
 
 

@@ -31,14 +31,31 @@ class Wish(NamedTuple):
 
 def _entry(session, wish, steps):
     with steps.step("resolve") as row:
-        entry = catalog.resolve(wish.backup, session.target.backup_dir, session.target.name)
+        entries = catalog.scan(session.target.backup_dir, session.target.name)
+        entry = catalog.resolve(wish.backup, session.target.backup_dir, session.target.name, entries)
         row["detail"] = f"{entry.file}, {entry.status}"
         session.tell(file=entry.file, bytes=entry.stored_bytes)
         if entry.status == "invalid":
             raise errors.BackupInvalid("; ".join(entry.problems) or "its last verification failed", path=entry.path)
         for problem in entry.problems:
             session.warnings.append(f"{entry.file}: {problem}")
+        for newer in _passed_over(wish.backup, entries, entry):
+            why = "; ".join(newer.problems) or newer.status
+            session.warnings.append(f"{newer.file} is newer than {entry.file} and was passed over ({why})")
     return entry
+
+
+def _passed_over(reference, entries, found):
+    """The backups that ``latest`` or a time would have meant in place of the entry ``found``, were they verified."""
+    until = None
+    if reference not in catalog.LATEST:
+        try:
+            until = clock.parse(reference)
+        except ValueError:
+            return []  # It names one.
+    newer = [entry for entry in entries if entry.created_at and entry.created_at > found.created_at]
+    wanted = [entry for entry in newer if entry.kind == "regular" and not entry.verified]
+    return [entry for entry in wanted if until is None or entry.created_at <= until]
 
 
 def _falling_back(session, wish, steps, attempt):

@@ -139,7 +139,8 @@ def _decide(entry, wanted, verified, policy, now):
     if entry.status == "missing":
         return _decide_orphan(entry, verified)
     if entry.manifest is None:
-        return Decision(entry, True, ("not ours: it has no manifest that belongs to it",))
+        why = "; ".join(entry.problems) or "it has no manifest that belongs to it"
+        return Decision(entry, True, (f"not ours, as far as can be told: {why}",))
     newer = any(good.created_at > entry.created_at for good in verified)
     if entry.kind == "pre_restore":
         reason = "a pre-restore backup past its time to live"

@@ -196,6 +196,9 @@ def _record(session, call, outcome, cause, seconds):
         if place is None:
             continue
         try:
+            home = os.path.dirname(place)
+            if os.path.basename(home) == catalog.STATE:
+                files.make_directory(os.path.dirname(home))  # With the mode of a backup directory, not of any parent.
             audit.append(place, line)
         except (OSError, errors.BackupError) as error:
             session.warnings.append(f"the audit log {errors.show(place)} cannot be written: {error}")

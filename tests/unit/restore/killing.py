@@ -3,14 +3,15 @@
 """Run a function in a child process and, from outside, kill it before its Nth system call that changes the disk, or
 make that call fail.
 
-The child is traced (ptrace and seccomp, Linux on x86_64), so SQLite's own writes count as well as the engine's, and no
-seam of the engine has to be trusted. Only calls that change something below one directory count; what is written into
-a ``-shm`` file does not, because nobody reads it after a crash. Counting up until a run survives visits every state
-that a kill can leave on the disk.
+The child is traced with all its threads (ptrace and seccomp, Linux on x86_64), so SQLite's own writes count as well as
+the engine's, and no seam of the engine has to be trusted. Only calls that change something below one directory count;
+what is written into a ``-shm`` file does not, because nobody reads it after a crash. Counting up until a run survives
+visits every state that a kill can leave on the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -19,7 +20,8 @@ import struct
 import traceback
 
 _TRACEME, _PEEK, _POKE_USER, _CONTINUE, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 1, 6, 7, 0x4200, 0x420E
-_STOP_AT_SECCOMP, _END_WITH_TRACER = 0x80, 0x100000
+_FOLLOW_THREADS, _STOP_AT_SECCOMP, _END_WITH_TRACER = 0x08, 0x80, 0x100000
+_ANY_THREAD = 0x40000000
 _SECCOMP_STOP = signal.SIGTRAP | (7 << 8)
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
 # Where the registers lie in the child's user area, in bytes: the number of the call, and what it returns.
@@ -156,50 +158,56 @@ class _Tracer:
         self._info = _Info()
 
     def follow(self):
-        """Until the child has gone."""
+        """Until the child has gone, with its threads."""
         os.waitpid(self._pid, 0)
-        _ptrace(_SETOPTIONS, self._pid, 0, _STOP_AT_SECCOMP | _END_WITH_TRACER)
-        signal_to_pass = 0
+        _ptrace(_SETOPTIONS, self._pid, 0, _FOLLOW_THREADS | _STOP_AT_SECCOMP | _END_WITH_TRACER)
+        _ptrace(_CONTINUE, self._pid)
+        known = {self._pid}
         while True:
-            _ptrace(_CONTINUE, self._pid, 0, signal_to_pass)
-            _pid, status = os.waitpid(self._pid, 0)
+            thread, status = os.waitpid(-1, _ANY_THREAD)
             if not os.WIFSTOPPED(status):
-                return
-            signal_to_pass = 0
-            if status >> 8 == _SECCOMP_STOP:
-                self._at_call()
-            else:
-                signal_to_pass = os.WSTOPSIG(status)
+                if thread == self._pid:
+                    return
+                continue
+            with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile, with the whole process.
+                signal_to_pass = 0
+                if status >> 8 == _SECCOMP_STOP:
+                    self._at_call(thread)
+                elif thread in known and not status >> 16:
+                    signal_to_pass = os.WSTOPSIG(status)
+                known.add(thread)  # A new one has stopped to be followed, and gets no signal.
+                _ptrace(_CONTINUE, thread, 0, signal_to_pass)
 
-    def _at_call(self):
-        _ptrace(_GET_SYSCALL_INFO, self._pid, ctypes.sizeof(self._info), ctypes.addressof(self._info))
-        seen = self._change()
+    def _at_call(self, thread):
+        _ptrace(_GET_SYSCALL_INFO, thread, ctypes.sizeof(self._info), ctypes.addressof(self._info))
+        seen = self._change(thread)
         if seen is None or (self._counts and not self._counts(seen)):
             return
         self._calls.append(seen)
         if len(self._calls) == self._kill_at:
             os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            while os.waitpid(-1, _ANY_THREAD)[0] != self._pid:
+                pass  # The process has gone when all its threads have.
             raise Killed(seen)
         if len(self._calls) == self._fail_at:
             # There is no call of number -1: it is skipped, and what is in the register is its answer.
-            _ptrace(_POKE_USER, self._pid, _NUMBER, ctypes.c_ulong(-1).value)
-            _ptrace(_POKE_USER, self._pid, _RETURNED, ctypes.c_ulong(-self._error).value)
+            _ptrace(_POKE_USER, thread, _NUMBER, ctypes.c_ulong(-1).value)
+            _ptrace(_POKE_USER, thread, _RETURNED, ctypes.c_ulong(-self._error).value)
 
-    def _change(self):
+    def _change(self, thread):
         """``name path`` when the call changes something below the directory, else None."""
         name, where = _CALLS.get(self._info.nr, (None, None))
         if name is None:
             return None
         args = self._info.args
         if where == "fd":
-            path = self._opened(args[0])
+            path = self._opened(thread, args[0])
         elif where == "to":
-            path = self._opened(args[2])
+            path = self._opened(thread, args[2])
         elif where == "path":
-            path = self._text(args[0])
+            path = self._text(thread, args[0])
         else:
-            path = os.path.join(self._opened(args[0]), self._text(args[1]))
+            path = os.path.join(self._opened(thread, args[0]), self._text(thread, args[1]))
         flags = {"open": args[1], "openat": args[2]}.get(name)
         if not path.startswith(self._below):
             return None
@@ -212,15 +220,15 @@ class _Tracer:
             return None
         return f"{name} {os.fsdecode(path[len(self._below) :])}"
 
-    def _opened(self, descriptor):
+    def _opened(self, thread, descriptor):
         try:
-            return os.readlink(b"/proc/%d/fd/%d" % (self._pid, descriptor))
+            return os.readlink(b"/proc/%d/fd/%d" % (thread, descriptor))
         except OSError:
             return b""
 
-    def _text(self, address):
+    def _text(self, thread, address):
         found = b""
         while b"\0" not in found and len(found) < 4096:
-            word = _ptrace(_PEEK, self._pid, address + len(found))
+            word = _ptrace(_PEEK, thread, address + len(found))
             found += ctypes.c_ulong(word).value.to_bytes(8, "little")
         return found.split(b"\0")[0]

@@ -62,9 +62,13 @@ def leave_log(path, word, count=40):
 
 
 class Scene:
-    """One way in which things lie before an operation. Subclasses set ``mode`` and override what differs."""
+    """One way in which things lie before an operation. Subclasses set ``mode`` and override what differs.
+
+    ``fails`` is the error that the operation ends with when nobody disturbs it.
+    """
 
     mode = "wal"
+    fails: str | None = None
     options: dict = {}
     damaged = False
 
@@ -257,14 +261,17 @@ class RolledBackInPlace(Scene):
     """The last check fails, and the old content is written back."""
 
     options = {"assertions": ONLY_ELSEWHERE}
+    fails = "rolled_back"
 
 
 class RolledBackReplace(Replace):
     options = {"strategy": "replace", "assertions": ONLY_ELSEWHERE}
+    fails = "rolled_back"
 
 
 class RolledBackDamaged(ReplaceDamaged):
     options = {"assertions": ONLY_ELSEWHERE}
+    fails = "rolled_back"
 
 
 class UndoInPlace(Scene):
@@ -337,6 +344,7 @@ class BackupCompressed(Backup):
 class BackupOfDamaged(Backup):
     """A page of a b-tree is overwritten: the copy fails its verification and is kept aside."""
 
+    fails = "verification_failed"
     damaged = True
     mode = "delete"
 

@@ -20,7 +20,8 @@ CODES = ("no_space", "io_error", "restore_failed", "rolled_back")
 def points(scene):
     calls: list = []
     scene.put_up()
-    killing.run(scene.act, scene.place, calls=calls)
+    result = killing.run(scene.act, scene.place, calls=calls)
+    assert result.get("error_code") == scene.fails, result
     return len(calls)
 
 

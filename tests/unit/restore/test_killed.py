@@ -27,7 +27,8 @@ def points(scene, counts=lasts):
     """How many calls change the disk when nobody kills."""
     calls: list = []
     scene.put_up()
-    killing.run(scene.act, scene.place, calls=calls, counts=counts)
+    result = killing.run(scene.act, scene.place, calls=calls, counts=counts)
+    assert result.get("error_code") == scene.fails, result
     scene.content()
     scene.check_tidy()
     return len(calls)
