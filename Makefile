@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration format reference attack bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration faults format reference attack bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,7 +35,10 @@ unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 	tools/unit.sh $(wildcard tests/unit tests/cli)
 
 integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/api tests/integration)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/api tests/integration tests/faults)
+
+faults: dev-environment ## break everything that can break, all of it (CI does a sample): hours on a slow machine
+	FAULTS=all $(BIN)/python -m pytest -s tests/faults
 
 bench-api: dev-environment ## what the REST API answers under load, with wrk (BACKUPS=1000 CONNECTIONS=32 SECONDS=6 ROUNDS=3)
 	$(BIN)/python bench/api.py
