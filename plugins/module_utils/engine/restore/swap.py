@@ -28,6 +28,10 @@ def in_place(content, path, busy_timeout, progress=None):
     try:
         target = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
         try:
+            # The commit is the removal of the rollback journal: without this SQLite does not sync its directory, and a
+            # loss of power could bring the journal back, and with it the old content, after we had told of the new one
+            # (https://www.sqlite.org/pragma.html#pragma_synchronous).
+            target.execute("PRAGMA synchronous=EXTRA")
             watch = Watch(target)
             _copy_pages(source, target, path, busy_timeout, progress)
             # The new content is committed. In WAL mode the log holds all of it; whether it can be emptied (a reader may

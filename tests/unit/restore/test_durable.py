@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A name that the next step relies on is durable before that step: what the calls of an undisturbed restore show."""
+
+from __future__ import annotations
+
+import killing
+import scenes
+
+
+def calls_of(kind, tmp_path):
+    scene, calls = kind(tmp_path), []
+    scene.put_up()
+    assert killing.run(scene.act, scene.place, calls=calls).get("error_code") == scene.fails
+    return calls
+
+
+def last(calls, *words):
+    return max(n for n, call in enumerate(calls) if call.startswith(words[0]) and call.endswith(words[1]))
+
+
+def test_removed_journal_is_the_commit_and_made_durable(tmp_path):
+    """Else a loss of power could bring it back, and with it the old content, after the restore was told as done."""
+    calls = calls_of(scenes.InPlaceRollbackMode, tmp_path)
+    committed = last(calls, "unlink", "app.db-journal")
+    assert calls[committed + 1] in ("fsync /live", "fdatasync /live"), "\n".join(calls)
