@@ -52,13 +52,18 @@ def engine(*arguments):
     return run(sys.executable, "-m", "engine", *map(str, arguments), "--json", env=environment("installed"))
 
 
-def answer(*arguments):
-    """What one command of ours answers, as a dictionary."""
-    words = [sys.executable, "-m", "engine", *map(str, arguments), "--json"]
+def told(*arguments):
+    """What a program of Python's, with our engine on its path, prints as JSON; a failure ends the benchmark."""
+    words = [sys.executable, *map(str, arguments)]
     done = subprocess.run(words, env=environment("installed"), capture_output=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(words)} failed: {done.stdout.decode()}")
+        raise SystemExit(f"{' '.join(words)} failed: {(done.stdout + done.stderr).decode(errors='replace')}")
     return json.loads(done.stdout)
+
+
+def answer(*arguments):
+    """What one command of ours answers, as a dictionary."""
+    return told("-m", "engine", *arguments, "--json")
 
 
 def environment(copy):

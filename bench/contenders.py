@@ -9,7 +9,6 @@ import os
 import pathlib
 import shutil
 import sqlite3
-import subprocess
 import sys
 
 import common
@@ -49,9 +48,7 @@ def snapshot(method, hashing=False):
 
 def laps(live, copy):
     """[[what, seconds]] of one clone with SHA-256, as laps.py tells them."""
-    words = [sys.executable, str(common.ROOT / "bench" / "laps.py"), str(live), str(copy), "hash"]
-    done = subprocess.run(words, env=common.environment("installed"), stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
+    return common.told(common.ROOT / "bench" / "laps.py", live, copy)
 
 
 def shell(script):

@@ -247,14 +247,19 @@ def _with_a_backup(racers):
                 stage.turn(keep_backups=True)
                 for kept in (stage.folder / "backups").glob("*_pre_recovery_*"):
                     kept.unlink()
-                with sqlite3.connect(older) as connection:
-                    connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
-                connection.close()
+                fall_behind(older)
                 places.quiet()
                 places.warm(stage.live)
 
             rows += compete(stage, racers, before=ready, size=size)
     return rows
+
+
+def fall_behind(path):
+    """It is not what was backed up any more, so that a restore has something to do."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
+    connection.close()
 
 
 def part_phases():
@@ -292,9 +297,7 @@ def _phases_of_commands():
                 ("restore", "latest", "--database", older, *where, "--force", "--strategy", "replace"),
             ),
         ):
-            with sqlite3.connect(older) as connection:
-                connection.execute("DELETE FROM item WHERE id = (SELECT max(id) FROM item)")
-            connection.close()
+            fall_behind(older)
             places.quiet()
             places.warm(stage.live)
             steps = [(step["name"], step["seconds"]) for step in common.answer(*words)["steps"]]

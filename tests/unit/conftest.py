@@ -23,13 +23,8 @@ NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
-def _own_world(monkeypatch, tmp_path):
-    """No test reads the host's configuration or the caller's environment, nor writes into the caller's home."""
-    for name in list(os.environ):
-        if name.startswith(("BACKUP_", "DIGITALME_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(config, "PATH", str(tmp_path / "no" / "config.json"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+def _own_world(own_world):
+    """For every test."""
 
 
 # --- databases -------------------------------------------------------------------------------------------------------

@@ -68,11 +68,7 @@ class Behind:
         with self._news:
             self._ended = True
             self._news.notify_all()
-        while not self._worker.ended(0.1):
-            if progress is not None:
-                progress(self._done)
-        if progress is not None:
-            progress(self._done)
+        self._worker.wait(None if progress is None else lambda: progress(self._done))
         if self._error is not None:
             raise self._error
 

@@ -38,9 +38,15 @@ class Worker:
         self._thread.start()
         return self
 
-    def ended(self, seconds=0.0):
-        """Whether it has ended, or does within so many seconds."""
-        return self._over.wait(seconds)
+    def ended(self):
+        return self._over.is_set()
+
+    def wait(self, tick=None):
+        """Wait for its end; ``tick()`` is called now and then meanwhile."""
+        while not self._over.wait(_LOOK_UP):
+            if tick is not None:
+                tick()
+        self.join()
 
     def join(self):
         """Wait for its end; nothing where it was never started."""
@@ -69,9 +75,7 @@ class Aside:
     def result(self, tick=None):
         if tick is not None:
             tick()
-        while not self._worker.ended(_LOOK_UP):
-            if tick is not None:
-                tick()
+        self._worker.wait(tick)
         if self._outcome.error is not None:
             raise self._outcome.error
         return self._outcome.value
@@ -121,10 +125,7 @@ def run(tasks, hands, *, stop, tick=None):
         for worker in workers:
             worker.start()
         for worker in workers:
-            while not worker.ended(_LOOK_UP):
-                if tick is not None:
-                    tick()
-            worker.join()
+            worker.wait(tick)
     except BaseException:
         todo.clear()
         stop()

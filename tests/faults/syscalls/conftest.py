@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
-import tempfile
 
 import pytest
-from engine import clock, config
+from engine import clock
 
 HERE = pathlib.Path(__file__).resolve().parent
 for _directory in (HERE, HERE.parent.parent / "unit" / "restore"):
@@ -21,24 +19,8 @@ _tallies: dict = {}
 
 
 @pytest.fixture(autouse=True)
-def _own_world(monkeypatch, tmp_path):
-    """What is done in this process neither reads the host's configuration nor writes into the caller's home."""
-    for name in list(os.environ):
-        if name.startswith(("BACKUP_", "DIGITALME_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(config, "PATH", str(tmp_path / "no" / "config.json"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(clock, "now", clock.now)
-
-
-@pytest.fixture
-def quick_place(tmp_path):
-    """A directory in memory where there is one: a kill loses nothing that was written, on no kind of disk."""
-    if not os.path.isdir("/dev/shm"):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="digitalme-test-", dir="/dev/shm") as directory:
-        yield pathlib.Path(directory)
+def _own_world(own_world, monkeypatch):
+    monkeypatch.setattr(clock, "now", clock.now)  # A stage sets it.
 
 
 @pytest.fixture

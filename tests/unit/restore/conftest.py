@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import sys
-import tempfile
 import traceback
 
 import pytest
@@ -16,16 +15,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 _tried: dict = {}
-
-
-@pytest.fixture
-def quick_place(tmp_path):
-    """A directory in memory where there is one: a kill loses nothing that was written, on no kind of disk."""
-    if not os.path.isdir("/dev/shm"):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="digitalme-test-", dir="/dev/shm") as directory:
-        yield pathlib.Path(directory)
 
 
 @pytest.fixture

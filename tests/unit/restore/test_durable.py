@@ -15,12 +15,8 @@ def calls_of(kind, tmp_path):
     return calls
 
 
-def last(calls, *words):
-    return max(n for n, call in enumerate(calls) if call.startswith(words[0]) and call.endswith(words[1]))
-
-
 def test_removed_journal_is_the_commit_and_made_durable(tmp_path):
     """Else a loss of power could bring it back, and with it the old content, after the restore was told as done."""
     calls = calls_of(scenes.InPlaceRollbackMode, tmp_path)
-    committed = last(calls, "unlink", "app.db-journal")
+    committed = max(n for n, call in enumerate(calls) if call.startswith("unlink") and call.endswith("app.db-journal"))
     assert calls[committed + 1] in ("fsync /live", "fdatasync /live"), "\n".join(calls)
