@@ -35,6 +35,8 @@ def append(path, record):
         data = (b"\n" if torn else b"") + json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n"
         files.write_all(descriptor, data)
         files.sync_open(descriptor)
+        if last is None:
+            files.sync_directory(os.path.dirname(path))  # It is new: its name is to last as well.
     finally:
         os.close(descriptor)
 

@@ -196,6 +196,13 @@ def remove(path):
     return True
 
 
+def remove_durably(*paths):
+    """Remove names in one directory, those that are there; what is done after it is kept by no crash without it."""
+    removed = [remove(path) for path in paths]
+    if any(removed):
+        sync_directory(os.path.dirname(paths[0]))
+
+
 def remove_tree(path):
     """Remove a scratch directory with all that is in it; one that is not there is fine."""
     import shutil

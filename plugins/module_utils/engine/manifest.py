@@ -138,6 +138,12 @@ def write_new(path, manifest):
     files.write_new(path, encode(manifest))
 
 
+def remove_if_alone(backup_path):
+    """Remove the manifest of a file that did not get its final name, durable: its partial file may go after it."""
+    if not files.exists(backup_path):
+        files.remove_durably(path_for(backup_path))
+
+
 def update(path, **changes):
     """Replace keys of a manifest on disk at once (old or new, whole); everything else in it is kept. Returns it."""
     current = load(path)

@@ -6,10 +6,11 @@ The order on disk, and what a crash after each step leaves (X is the backup's fi
 
 1. ``.X.partial`` is created empty: the name is taken, nothing is listed.
 2. The snapshot is in it, fsynced: still not listed.
-3. The manifest ``X.json`` is written and fsynced: a manifest whose backup is still partial, not listed either.
+3. The directory is fsynced, the manifest ``X.json`` written and fsynced, the directory again: not listed either.
 4. ``.X.partial`` is renamed to ``X`` and the directory fsynced: the backup exists.
 
-After a crash before 4 the next run of the name removes the manifest first, then the partial file.
+After a crash before 4 the next run of the name removes the manifest first, then the partial file. Names that are not
+fsynced in between may be kept in any order: a manifest alone would tell of a loss.
 """
 
 from __future__ import annotations
@@ -54,15 +55,15 @@ class Made(NamedTuple):
 def clean(target):
     """Remove what earlier runs of this name left unfinished; returns the names. Call it under the name's lock."""
     removed = []
-    for name in catalog.leftovers(target.backup_dir, target.name):
-        files.remove(os.path.join(target.backup_dir, name))
-        removed.append(name)
+    left = catalog.leftovers(target.backup_dir, target.name)
+    for hidden in (False, True):  # The partial file, by which the rest is known, goes last.
+        group = [name for name in left if name.startswith(".") == hidden]
+        files.remove_durably(*(os.path.join(target.backup_dir, name) for name in group))
+        removed += group
     for scratch in (scratch_dir(target), *_drill_that_was_killed(target)):
         if os.path.isdir(scratch):
             files.remove_tree(scratch)
             removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
-    if removed:
-        files.sync_directory(target.backup_dir)
     return removed
 
 
@@ -133,14 +134,15 @@ def make(target, order, progress=None):
                 _packed(packing, working, order.compression, document, progress)
                 files.remove(raw)
         document["duration_seconds"] = round(clock.monotonic() - started, 3)
+        files.sync_directory(target.backup_dir)
         if document["verification"]["status"] in ("corrupt", "failed"):
             path = _quarantine(path, working, document)
             raise _failed(target, path, document)
         manifest.write_new(manifest.path_for(path), document)
+        files.sync_directory(target.backup_dir)
         files.publish(working, path)
     except BaseException:
-        if not files.exists(path):
-            files.remove(manifest.path_for(path))
+        manifest.remove_if_alone(path)
         _discard(raw, working)
         raise
     return Made(document, path)
@@ -253,8 +255,7 @@ def _quarantine(path, working, document):
         files.write_atomically(manifest.path_for(aside), manifest.encode(document))
         files.replace(working, aside)
     except BaseException:
-        if not files.exists(aside):
-            files.remove(manifest.path_for(aside))
+        manifest.remove_if_alone(aside)
         raise
     return aside
 

@@ -146,7 +146,7 @@ def _drop_needless(kept):
     directory, file = os.path.split(kept.path)
     unfinished = os.path.join(directory, catalog.partial(file))
     files.replace(kept.path, unfinished)
-    files.remove(manifest.path_for(kept.path))
+    files.remove_durably(manifest.path_for(kept.path))  # Alone it would tell of a loss.
     files.remove(unfinished)
 
 

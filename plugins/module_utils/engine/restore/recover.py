@@ -56,10 +56,12 @@ def settle(database, log, busy_timeout, undo=False):
 
 
 def remove_staged(database):
-    """Remove the staged copy, with whatever lies beside it."""
+    """Remove the staged copy, with whatever lies beside it, durable.
+
+    The journal goes after it, and who finds no journal looks for no copy.
+    """
     staged = journal_room.staged_path(database)
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        files.remove(staged + suffix)
+    files.remove_durably(*(staged + suffix for suffix in ("", "-journal", "-wal", "-shm")))
 
 
 def _expected(record):

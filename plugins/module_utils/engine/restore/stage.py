@@ -107,8 +107,8 @@ def manifest_bytes(path):
 def _keep_raw(target, moment):
     """Copy the file and its sidecars byte for byte, each under the old one's suffix: they still belong together.
 
-    The copies get their final names last (sidecars first, so that a main file never lies there without them);
-    a crash before leaves partial files, which the next run removes.
+    The copies get their final names last (sidecars first, so that a main file never lies there without them), when
+    their partial names are durable; a crash before leaves partial files, by which the next run knows what to remove.
     """
     size = sum(files.size(target.database + suffix) for suffix in ("", *database.SIDECARS))
     files.require_space(target.backup_dir, size, "the copy of the damaged database")
@@ -123,6 +123,7 @@ def _keep_raw(target, moment):
         if files.sha256(target.database + suffix) != digest:
             raise errors.IoError("the copy is not what was read", path=working + suffix)
         sums[os.path.basename(final) + suffix] = digest
+    files.sync_directory(target.backup_dir)
     for suffix in suffixes:
         files.publish(working + suffix, final + suffix)
     facts = {

@@ -118,8 +118,9 @@ def replace(staged, path, live, log):
 
     1. Of a sound database SQLite folds the log or a hot journal into the file: crash: old content, whole. Whoever came
        since the plan was made is found now, by SQLite's lock and by who holds the files.
-    2. ``swapping`` is noted. What sidecars are left (of a damaged database) are renamed aside: crash: the damaged file
-       without them, and the next run puts them back.
+    2. The staged file's name is made durable, then ``swapping`` is noted: from now on that it is not there means that
+       it was renamed. What sidecars are left (of a damaged database) are renamed aside: crash: the damaged file without
+       them, and the next run puts them back.
     3. The old file gets a second name aside: crash: as before.
     4. The rename: before it the old content, after it the new, both without sidecars, so neither is ever mixed with a
        log of the other.
@@ -130,8 +131,9 @@ def replace(staged, path, live, log):
         fold(path)
     if live != "absent":
         plan_room.require_free(path)
-    log.note(journal_room.SWAPPING, existed=live != "absent")
     directory, aside = os.path.dirname(path), journal_room.aside_path(path)
+    files.sync_directory(directory)
+    log.note(journal_room.SWAPPING, existed=live != "absent")
     for suffix in database.SIDECARS:
         if files.exists(path + suffix):
             files.rename(path + suffix, aside + suffix)
@@ -244,6 +246,4 @@ def sidecars_back(path):
 def forget_old(path):
     """The new database has passed its checks: remove what was kept for the way back. Crash: some of it is left."""
     aside = journal_room.aside_path(path)
-    removed = [files.remove(aside + suffix) for suffix in ("", *database.SIDECARS)]
-    if any(removed):
-        files.sync_directory(os.path.dirname(path))
+    files.remove_durably(*(aside + suffix for suffix in ("", *database.SIDECARS)))
