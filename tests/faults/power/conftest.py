@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Makes `disk`, `recording`, `stages` and the restore's own scenes importable; tells how many states were tried."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+from engine import clock
+
+HERE = pathlib.Path(__file__).resolve().parent
+for _directory in (HERE, HERE.parent.parent / "unit" / "restore"):
+    if str(_directory) not in sys.path:
+        sys.path.insert(0, str(_directory))
+
+_tried: dict = {}
+
+
+@pytest.fixture(autouse=True)
+def _own_world(own_world, monkeypatch):
+    monkeypatch.setattr(clock, "now", clock.now)  # A scene sets it.
+
+
+@pytest.fixture
+def tally():
+    """tally(what, moments, states): count what was tried."""
+
+    def count(what, moments, states):
+        _tried[what] = (moments, states)
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter):
+    for what, (moments, states) in sorted(_tried.items()):
+        terminalreporter.write_line(f"{what}: power lost at {moments} moments, {states} different disks, all survived")
+    if _tried:
+        moments, states = (sum(row[nth] for row in _tried.values()) for nth in (0, 1))
+        terminalreporter.write_line(f"power lost at {moments} moments, {states} different disks, all survived")
