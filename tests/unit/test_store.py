@@ -10,6 +10,7 @@ import os
 import signal
 import sqlite3
 import stat
+import threading
 
 import pytest
 import sample_app
@@ -75,6 +76,22 @@ def _bytes(path):
 
 
 # --- a backup --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("compression", "begun"), [("none", 0), ("gzip", 0), ("gzip", 1)])
+def test_system_that_gives_no_thread_is_a_clear_error(target, monkeypatch, compression, begun):
+    start, started = threading.Thread.start, []
+
+    def refuse(thread):
+        if len(started) == begun:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(errors.IoError, match="can't start new thread"):
+        store.make(target, store.Order(method="clone", compression=compression))
+    assert not [name for name in _listing(target) if name != catalog.STATE]
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -12,7 +12,10 @@ import os
 import threading
 from typing import NamedTuple
 
+from . import errors
+
 _LOOK_UP = 0.05
+_FEW = "Raise the limit of the user's processes (ulimit -u) or of the unit's tasks (TasksMax) and run it again."
 
 
 class Worker:
@@ -35,7 +38,11 @@ class Worker:
             self._over.set()
 
     def start(self):
-        self._thread.start()
+        """Begin; returns itself. Raises IoError where the system lets this process have no more threads."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise errors.IoError(f"{error}: the system lets this process have no more of them", hint=_FEW) from error
         return self
 
     def ended(self):
