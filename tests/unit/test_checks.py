@@ -15,7 +15,7 @@ import sqlite3
 import threading
 
 import pytest
-from engine import assertions, checks, verify
+from engine import assertions, checks, database, files, snapshot, verify
 
 pytestmark = pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 33), reason="SQLite knows no check of one table here")
 DAMAGES = int(os.environ.get("DAMAGES", "150"))
@@ -275,7 +275,7 @@ def test_column_that_is_called_rowid_may_hold_anything(tmp_path, divided):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("where", ["a check", "an assertion"])
+@pytest.mark.parametrize("where", ["a check", "an assertion", "a vacuum"])
 def test_signal_while_sqlite_works_ends_it_and_is_raised(sound, monkeypatch, where):
     """Whatever it raises: SQLite would say that it was interrupted, and that would be an error of the disk."""
 
@@ -300,13 +300,33 @@ def test_signal_while_sqlite_works_ends_it_and_is_raised(sound, monkeypatch, whe
             unheard.append(True)
             running[0].interrupt()
 
-    monkeypatch.setattr(*((checks, "quick") if where == "a check" else (assertions, "check")), endless)
+    class Vacuuming(sqlite3.Connection):
+        def execute(self, sql, *values):
+            if sql.startswith("VACUUM"):
+                endless(super())
+            return super().execute(sql, *values)
+
+    def work():
+        if where == "a vacuum":
+            files.create_new(sound + "-copy")
+            snapshot.take(sound, sound + "-copy", "vacuum")
+        verify.verify(sound, "quick", assertions=({"sql": "SELECT 1"},) if where == "an assertion" else ())
+
+    def opened(path, *_arguments):
+        source = sqlite3.connect(path, factory=Vacuuming, check_same_thread=False)
+        source.execute("BEGIN")
+        return source
+
+    if where == "a vacuum":
+        monkeypatch.setattr(database, "open_live", opened)
+    else:
+        monkeypatch.setattr(*((checks, "quick") if where == "a check" else (assertions, "check")), endless)
     before = signal.signal(signal.SIGUSR1, raising)
     sender = threading.Thread(target=send)
     sender.start()
     try:
         with pytest.raises(Signalled):
-            verify.verify(sound, "quick", assertions=({"sql": "SELECT 1"},) if where == "an assertion" else ())
+            work()
     finally:
         over.set()
         sender.join()

@@ -24,7 +24,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from . import behind, clock, clone, database, errors, files, processes
+from . import behind, checks, clock, clone, database, errors, files, processes
 from .header import Header
 
 METHODS = ("auto", "online", "vacuum", "clone")
@@ -191,10 +191,8 @@ def _online(source, target, progress):
 def _vacuum(source, target, progress):
     # VACUUM cannot run inside an explicit transaction; it opens a read transaction of its own and holds it throughout.
     source.execute("COMMIT")
-    if progress is not None:
-        source.set_progress_handler(lambda: progress(files.size(target), 0), 100_000)
-    source.execute("VACUUM INTO ?", (database.uri(target, mode="rw"),))
-    source.set_progress_handler(None, 0)
+    written = None if progress is None else lambda _done, _total: progress(files.size(target), 0)
+    checks.heard(source, written, lambda: source.execute("VACUUM INTO ?", (database.uri(target, mode="rw"),)))
     database.begin_read(source)
 
 
