@@ -17,6 +17,8 @@ from . import errors, files, piping, together
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
 # What one of zstd's threads works on. Its own choice is four times that, as fast, and takes 72 MB where this takes 23.
 _ZSTD_JOB = 2 * 1024 * 1024
+# The memory that a frame may ask for when it is expanded, as a power of two: 64 MiB. Ours ask for 2 MiB.
+_ZSTD_WINDOW_LOG = 26
 _GZIP_WINDOW = 32768
 _MOST_THREADS = 4
 _ZSTD = ("zstd", "-q", "-c")
@@ -143,6 +145,7 @@ def _zstd_encode(reader, stream, expected, progress):
     most = module.CompressionParameter.nb_workers.bounds()[1]  # 0 where the library was built without threads.
     options = {
         module.CompressionParameter.compression_level: _ZSTD_LEVEL,
+        module.CompressionParameter.checksum_flag: True,  # As the program does.
         module.CompressionParameter.nb_workers: min(_threads(), most),
     }
     if most:
@@ -270,7 +273,8 @@ class _Gzip:
 
 class _Zstd:
     def __init__(self, module):
-        self._error, self._decoder = module.ZstdError, module.ZstdDecompressor()
+        most = {module.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        self._error, self._decoder = module.ZstdError, module.ZstdDecompressor(options=most)
 
     @property
     def finished(self):
@@ -297,7 +301,8 @@ def _expanded_by_program(reader, source, stored, progress):
     def damaged(complaint):
         return errors.BackupInvalid(f"it cannot be expanded ({complaint})", path=source)
 
-    with contextlib.closing(piping.output([*_ZSTD, "-d", "--memory=64MB"], reader, told, damaged)) as pieces:
+    command = [*_ZSTD, "-d", f"--memory={1 << _ZSTD_WINDOW_LOG}"]
+    with contextlib.closing(piping.output(command, reader, told, damaged)) as pieces:
         for data in pieces:
             yield data
             if progress is not None:
