@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes `disk`, `recording`, `stages` and the restore's own scenes importable; tells how many states were tried."""
+"""Makes what is beside it, the stages of the system calls and the restore's scenes importable; tells what was tried."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from engine import clock
 
 HERE = pathlib.Path(__file__).resolve().parent
-for _directory in (HERE, HERE.parent.parent / "unit" / "restore"):
+for _directory in (HERE, HERE.parent / "syscalls", HERE.parent.parent / "unit" / "restore"):
     if str(_directory) not in sys.path:
         sys.path.insert(0, str(_directory))
 
 _tried: dict = {}
+_cuts: dict = {}
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +34,21 @@ def tally():
     return count
 
 
+@pytest.fixture
+def cuts():
+    """cuts(filesystem, count): count what was tried on a real one."""
+
+    def count(filesystem, number):
+        _cuts[filesystem] = _cuts.get(filesystem, 0) + number
+
+    return count
+
+
 def pytest_terminal_summary(terminalreporter):
     for what, (moments, states) in sorted(_tried.items()):
         terminalreporter.write_line(f"{what}: power lost at {moments} moments, {states} different disks, all survived")
     if _tried:
         moments, states = (sum(row[nth] for row in _tried.values()) for nth in (0, 1))
         terminalreporter.write_line(f"power lost at {moments} moments, {states} different disks, all survived")
+    for filesystem, number in sorted(_cuts.items()):
+        terminalreporter.write_line(f"{filesystem}: went down {number} times, all survived")

@@ -16,9 +16,9 @@ import shutil
 import traceback
 
 import disk
+import outages
 import pytest
 import recording
-import stages
 
 EVERYTHING = os.environ.get("FAULTS") == "all"
 SEED = os.environ.get("FAULTS_SEED", "1")
@@ -32,11 +32,11 @@ pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 def recorded(scene):
     """(the disk before, the events, the view before and after) of the scene's operation."""
     scene.put_up()
-    before = stages.view(scene)
-    words, options = stages.command(scene)
+    before = outages.view(scene)
+    words, options = outages.command(scene)
     done, first, events = recording.record(words, scene.place, os.path.join(scene.base, "calls"), **options)
     assert done.returncode == 0 and ("told",) in events, (done.stdout, done.stderr)
-    return first, events, before, stages.view(scene)
+    return first, events, before, outages.view(scene)
 
 
 def moments(first, events):
@@ -77,7 +77,7 @@ def different(first, events, chosen):
     return found
 
 
-@pytest.mark.parametrize("kind", stages.ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", outages.ALL, ids=lambda kind: kind.__name__)
 def test_what_is_written_down_is_all_that_was_done(kind, quick_place):
     """All calls done again give, byte for byte, the disk that is there."""
     scene = kind(quick_place)
@@ -95,7 +95,7 @@ def test_what_is_written_down_is_all_that_was_done(kind, quick_place):
         assert first.nodes[again[name][2]].mode == mode, name
 
 
-@pytest.mark.parametrize("kind", stages.ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", outages.ALL, ids=lambda kind: kind.__name__)
 def test_power_loss_leaves_old_or_new_and_what_was_said(kind, quick_place, tally):
     scene = kind(quick_place)
     chosen = random.Random(f"{kind.__name__} {SEED}")
@@ -109,8 +109,8 @@ def test_power_loss_leaves_old_or_new_and_what_was_said(kind, quick_place, tally
     for nth, told, state in states:
         try:
             lose_power(scene, state)
-            stages.check(scene, told, before, after)
-            stages.go_on(scene)
+            outages.check(scene, told, before, after)
+            outages.go_on(scene)
         except Exception:
             failures.append(f"at moment {nth} of {count}, told: {told}\n{shown(state)}\n{traceback.format_exc()}")
     assert not failures, f"{len(failures)} of {len(states)} disks were not survived; the first:\n{failures[0]}"

@@ -15,9 +15,11 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 
 import scenes
+import tracing
 from engine import audit, catalog, clock, files
 from engine.restore import journal
 
@@ -84,7 +86,27 @@ class Stage(scenes.Scene):
         fixed = {"PYTHONPATH": ENGINE, "PYTHONHASHSEED": "0", "HOME": self.home}
         return {"env": {**kept, **fixed}, "umask": 0, "cwd": "/"}
 
+    def recorded(self):
+        """Every call of the command, which was run undisturbed."""
+        # Its modules are compiled once before, so that later runs make the same calls.
+        self.put_up()
+        subprocess.run(self.command(), capture_output=True, check=True, **self.surroundings)
+        self.put_up()
+        lines = self.audit_lines()
+        done, calls = tracing.record(self.command(), self.log, **self.surroundings)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        self.settled(done, lines)
+        return calls
+
     # --- what must be true -------------------------------------------------------------------------------------------
+
+    def settled(self, done, lines):
+        """All is true after the command, and the next ordinary run succeeds and leaves nothing of it."""
+        self.after(done, lines)
+        self.next_run()
+        self.check_tidy()
+        self.truthful()
+        self.audit_lines()
 
     def dressed(self):
         facts = os.stat(self.path)

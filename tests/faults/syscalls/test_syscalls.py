@@ -13,7 +13,6 @@ import concurrent.futures
 import multiprocessing
 import os
 import random
-import subprocess
 import traceback
 
 import pytest
@@ -28,28 +27,6 @@ SHOWN = 3
 
 WHY_NOT = tracing.obstacle()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
-
-
-def recorded(stage):
-    """Every call of the stage's command, which was run undisturbed."""
-    # Its modules are compiled once before, so that later runs make the same calls.
-    stage.put_up()
-    subprocess.run(stage.command(), capture_output=True, check=True, **stage.surroundings)
-    stage.put_up()
-    lines = stage.audit_lines()
-    done, calls = tracing.record(stage.command(), stage.log, **stage.surroundings)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    settled(stage, done, lines)
-    return calls
-
-
-def settled(stage, done, lines):
-    """All is true after the command, and the next ordinary run succeeds and leaves nothing of it."""
-    stage.after(done, lines)
-    stage.next_run()
-    stage.check_tidy()
-    stage.truthful()
-    stage.audit_lines()
 
 
 def chosen_points(stage, calls):
@@ -86,7 +63,7 @@ def _visit(point):
     shown = [f"{call.name}({call.shown}" for call in struck]
     lost = [path for call in struck if call.is_lost(fault) for path in call.paths(_stage.place)]
     try:
-        settled(_stage, done, lines)
+        _stage.settled(done, lines)
         assert done.returncode or not any(map(_stage.must_be_durable, lost)), f"done, but {lost} is not on the disk"
     except BaseException:
         return shown, f"{traceback.format_exc()}\n{done.returncode} {done.stdout} {done.stderr}"
@@ -96,7 +73,7 @@ def _visit(point):
 @pytest.mark.parametrize("kind", stages.ALL, ids=lambda kind: kind.__name__)
 def test_each_call_fails_once(kind, quick_place, tally):
     stage = kind(quick_place / "recorded")
-    calls = recorded(stage)
+    calls = stage.recorded()
     assert not tracing.not_durable(calls, stage.place)
     points = chosen_points(stage, calls)
     hands = len(os.sched_getaffinity(0))
