@@ -149,3 +149,85 @@ def test_result_on_a_terminal_is_the_same_text(site):
     os.close(theirs)
     os.close(ours)
     assert json.loads(done.stdout)["changed"] is True
+
+
+def _shell(site, redirection, *words):
+    """A command whose standard streams a shell has redirected."""
+    command = [sys.executable, "-m", "engine", *map(str, words)]
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shlex.join(command)} {redirection}"],
+        env=site.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+LOST = ("> /dev/full", ">&-", "<&- >&-", "| python3 -c 'import os; os.close(0)'")
+
+
+@pytest.mark.parametrize("json_too", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("redirection", LOST)
+def test_answer_that_cannot_be_written_is_one_line_and_the_backup_is_made(site, redirection, json_too):
+    site.make()
+    where = ("--database", site.database, "--backup-dir", site.backups)
+    done = _shell(site, redirection, "backup", *where, *json_too)
+    if "|" in redirection and done.returncode == 0:
+        assert done.stderr == ""  # It was written into the pipe before that was closed.
+    else:
+        assert done.returncode == 1
+        assert done.stderr.startswith("error (answer_lost): standard output: ")
+        assert done.stderr.count("\n") == 1
+    assert list(site.listed().values()) == ["verified"]
+    assert [line["outcome"] for line in site.audit_lines()] == ["ok"]
+
+
+@pytest.mark.parametrize("json_too", [(), ("--json",)], ids=["text", "json"])
+def test_failure_that_cannot_be_written_keeps_its_status_and_is_told_on_standard_error(site, json_too):
+    done = _shell(site, ">&-", "backup", "--database", site.database, "--backup-dir", site.backups, *json_too)
+    assert done.returncode == 1
+    assert "error (database_not_found): " in done.stderr
+    done = _shell(site, "> /dev/full", "info", "latest", "--backup-dir", site.srv, "--name", "app", "--json")
+    assert done.returncode == 3
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error (backup_not_found): ") and second.startswith("error (answer_lost): ")
+
+
+def test_health_that_cannot_be_told_is_unknown(site):
+    site.make()
+    site.made()
+    words = ("health", "--backup-dir", site.backups, "--disk-limit-percent", "100")
+    assert _shell(site, "", *words).returncode == 0
+    for more in ((), ("--json",), ("--nagios",)):
+        done = _shell(site, "> /dev/full", *words, *more)
+        assert done.returncode == 3 and done.stderr.startswith("error (answer_lost): "), done
+
+
+def test_help_that_cannot_be_written_ends_without_a_traceback(site):
+    for redirection in ("> /dev/full", ">&-"):
+        done = _shell(site, redirection, "backup", "--help")
+        assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done  # argparse itself may be silent.
+        done = _shell(site, redirection, "backup", "--no-such-flag", "--json")
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done
+
+
+def test_standard_error_that_cannot_be_written_changes_nothing(site):
+    site.make()
+    where = ("--database", site.database, "--backup-dir", site.backups)
+    for redirection in ("2> /dev/full", "2>&-"):
+        done = _shell(site, redirection, "backup", *where, "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["changed"], done
+        done = _shell(site, redirection, "backup", "--database", "/no/such.db", "--backup-dir", site.backups)
+        assert done.returncode == 1, done
+
+
+def test_database_does_not_get_the_number_of_a_closed_stream(site):
+    """What would be written there by mistake would be written into it."""
+    site.make()
+    before = site.database.read_bytes()
+    where = ("--database", site.database, "--backup-dir", site.backups)
+    done = _shell(site, "<&- >&- 2>&-", "backup", *where, "--method", "clone")
+    assert done.returncode == 1, done
+    assert list(site.listed().values()) == ["verified"]
+    assert site.database.read_bytes() == before

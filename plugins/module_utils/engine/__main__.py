@@ -5,7 +5,9 @@
 With ``--json`` standard output is one JSON object with the fields that the module returns; progress and messages go
 to standard error. Exit status: 0 done; 1 failed; 2 usage or configuration; 3 backup invalid or not found; 4 not
 confirmed; 5 no space; 6 busy; 7 failed and rolled back; 8 cannot be verified here. ``health`` exits 0, 1, 2, 3 as
-healthy, degraded, unhealthy, unknown.
+healthy, degraded, unhealthy, unknown. Where standard output cannot be written (a full disk, a closed pipe), the
+operation is over all the same and has its audit line: standard error says so, and the status is that of the operation,
+or 1 where that would be 0 (``health``: 3).
 """
 
 from __future__ import annotations
@@ -39,9 +41,9 @@ def main(words=None):
         result = _perform(parsed, options, terminal)
     except errors.BackupError as error:
         if getattr(parsed, "nagios", False):
-            terminal.failed_nagios(error, parsed.name)
+            terminal.told(terminal.failed_nagios, error, parsed.name, error=error)
         else:
-            terminal.failed(error, parsed.json, show)
+            terminal.told(terminal.failed, error, parsed.json, show, error=error)
         return HEALTH_UNKNOWN if parsed.command == "health" else error.exit_code
     except KeyboardInterrupt:
         terminal.say(f"{arguments.PROGRAM}: interrupted; the next run removes or settles what was left")
@@ -49,8 +51,10 @@ def main(words=None):
     except _Terminated:
         terminal.say(f"{arguments.PROGRAM}: terminated; the next run removes or settles what was left")
         return 143
-    terminal.done(result, parsed.json, show)
-    return HEALTH_EXIT[result["status"]] if parsed.command == "health" else 0
+    status = HEALTH_EXIT[result["status"]] if parsed.command == "health" else 0
+    if not terminal.told(terminal.done, result, parsed.json, show):
+        status = status or (HEALTH_UNKNOWN if parsed.command == "health" else errors.AnswerLost.exit_code)
+    return status
 
 
 class _Terminated(BaseException):
@@ -116,10 +120,27 @@ def _pair(text, what):
     return key, value
 
 
+def _open_standard_streams():
+    """Take the place of each standard stream that the caller has closed: a database must not get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            # An answer that nobody gets is an error, so what stands for standard output cannot be written.
+            opened = os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
 def program():
     """The command itself: does not return."""
-    status = main()
-    sys.stdout.flush()
+    _open_standard_streams()
+    try:
+        status = main()
+    except SystemExit as error:  # Of the parser, which has told its help or what is wrong with the call.
+        from . import terminal
+
+        status = error.code if terminal.told() else error.code or errors.AnswerLost.exit_code
     # Python would only free memory from here on; the engine holds nothing that needs it.
     os._exit(status)
 

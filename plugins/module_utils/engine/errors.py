@@ -271,6 +271,11 @@ class NotificationFailed(BackupError):
     hint = "Check the channel in notifications.json and that the host reaches it; the backups are not touched by this."
 
 
+class AnswerLost(BackupError):
+    error_code = "answer_lost"
+    hint = "The operation itself is over: its line in the audit log (command 'audit') says how it ended."
+
+
 class Unhealthy(BackupError):
     error_code = "unhealthy"
     hint = "Each check that is not ok names its cause."

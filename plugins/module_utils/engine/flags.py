@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 
 PROGRAM = "digitalme-backup"
@@ -19,11 +20,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(**options, formatter_class=argparse.RawDescriptionHelpFormatter)
 
+    def _print_message(self, message, file=None):
+        with contextlib.suppress(OSError):  # Of help that cannot be written newer releases of Python are silent, too.
+            super()._print_message(message, file)
+
     def error(self, message):
         if "--json" in sys.argv:
             import json
 
-            sys.stdout.write(json.dumps({"error_code": "usage", "msg": message}) + "\n")
+            with contextlib.suppress(OSError):  # Standard error tells it as well.
+                sys.stdout.write(json.dumps({"error_code": "usage", "msg": message}) + "\n")
         super().error(message)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
@@ -15,7 +16,9 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def say(text):
-    sys.stderr.write(text + "\n")
+    with contextlib.suppress(OSError):  # There is nobody left to tell it to.
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def put(text):
@@ -47,13 +50,33 @@ class Progress:
             return
         self._shown, self._visible = now, True
         amount = f"{100 * done // total:3d} %" if total else f"{now - self._started:.0f} s"
-        sys.stderr.write(f"\r{stage}: {amount}\x1b[K")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # A terminal that is gone is no reason to stop.
+            sys.stderr.write(f"\r{stage}: {amount}\x1b[K")
+            sys.stderr.flush()
 
 
 def _clear():
     if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+        with contextlib.suppress(OSError):
+            sys.stderr.write("\r\x1b[K")
+
+
+def told(answer=None, *arguments, error=None):
+    """Call ``answer``, which tells of ``error`` or of a success; whether all that was told could be written.
+
+    Where not, standard error says so, and what the error was.
+    """
+    try:
+        if answer is not None:
+            answer(*arguments)
+        sys.stdout.flush()
+    except OSError as cause:
+        lost = errors.AnswerLost(f"the answer cannot be written ({cause.strerror or cause})", path="standard output")
+        for each in (error, lost):
+            if each is not None:
+                say(f"error ({each.error_code}): {each.message}")
+        return False
+    return True
 
 
 def done(result, as_json, show):
