@@ -93,5 +93,9 @@ def test_os_error_becomes_the_error_of_its_number(number, code):
     assert error.path == "/the/path" and os.strerror(number) in error.message
 
 
+def test_os_error_about_an_open_file_names_no_number():
+    assert errors.from_os_error(OSError(errno.EDQUOT, "x", 5), "/the/path").path == "/the/path"
+
+
 def test_os_error_names_the_file_that_the_system_named():
     assert errors.from_os_error(OSError(errno.EIO, "x", b"/raw/\xff"), "/other").path == "/raw/\udcff"

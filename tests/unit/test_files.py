@@ -260,3 +260,17 @@ def test_filesystem_is_unknown_where_nothing_tells_of_mounts(monkeypatch):
 
     monkeypatch.setattr("builtins.open", missing)
     assert files.filesystem("/srv/x.db") is None
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_error_about_an_open_file_names_it():
+    descriptor = os.open("/dev/full", os.O_RDWR)
+    try:
+        with pytest.raises(OSError) as caught:
+            files.write_all(descriptor, b"x")
+        assert caught.value.filename == "/dev/full"
+        with pytest.raises(OSError) as caught:
+            files.truncate_open(descriptor)
+        assert caught.value.filename == "/dev/full"
+    finally:
+        os.close(descriptor)

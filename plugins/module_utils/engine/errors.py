@@ -303,7 +303,8 @@ _BY_ERRNO = {
 def from_os_error(error, path=None):
     """The engine's error for an ``OSError``, naming the file that the system named, else ``path``."""
     kind = _BY_ERRNO.get(error.errno, IoError)
-    named = error.filename if error.filename is not None else path
+    # What was asked of an open file names at most its descriptor.
+    named = error.filename if isinstance(error.filename, (str, bytes)) else path
     if isinstance(named, bytes):
         named = named.decode("utf-8", "surrogateescape")
     return kind(error.strerror or str(error), path=named)

@@ -110,15 +110,28 @@ def being_made(path, mode=0o600):
     os.close(descriptor)
 
 
+@contextlib.contextmanager
+def naming(descriptor):
+    """An error about an open file names it, where the system tells: else nobody knows whose disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, (str, bytes)):
+            with contextlib.suppress(OSError):
+                error.filename = os.readlink(f"/proc/self/fd/{descriptor}")
+        raise
+
+
 def write_all(descriptor, data):
     view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    with naming(descriptor):
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
 def write_new(path, data, mode=0o600):
     """Create ``path`` with ``data``, durable. A failure half way leaves no file; a crash leaves a part of it."""
-    with being_made(path, mode) as descriptor:
+    with being_made(path, mode) as descriptor, naming(descriptor):
         if hasattr(os, "fchmod"):
             os.fchmod(descriptor, mode)  # What the caller's umask has taken away.
         write_all(descriptor, data)
@@ -139,7 +152,8 @@ def sync(path):
     """fsync of a file's content and size; through a handle that may write on Windows, which takes no other."""
     descriptor = os.open(path, (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | _CLOEXEC | _BINARY)
     try:
-        os.fsync(descriptor)
+        with naming(descriptor):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -150,7 +164,8 @@ def sync_directory(path):
         return
     descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with naming(descriptor):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -212,7 +227,8 @@ def remove_tree(path):
 
 def sync_open(descriptor):
     """fsync of an open file."""
-    os.fsync(descriptor)
+    with naming(descriptor):
+        os.fsync(descriptor)
 
 
 def truncate(path, length):
@@ -222,7 +238,8 @@ def truncate(path, length):
 
 def truncate_open(descriptor):
     """Empty an open file; not durable by itself."""
-    os.ftruncate(descriptor, 0)
+    with naming(descriptor):
+        os.ftruncate(descriptor, 0)
 
 
 def read_into(descriptor, buffer):

@@ -54,8 +54,9 @@ def copy(reference, target):
         return
     descriptor = files.open_regular(target)
     try:
-        for attribute in os.listxattr(reference):
-            _copy_attribute(reference, descriptor, attribute)
+        with files.naming(descriptor):
+            for attribute in os.listxattr(reference):
+                _copy_attribute(reference, descriptor, attribute)
     finally:
         os.close(descriptor)
 
@@ -103,8 +104,9 @@ def set_on(target, uid, gid, mode):
     descriptor = files.open_regular(target)
     try:
         facts = os.fstat(descriptor)
-        if (facts.st_uid, facts.st_gid) != (uid, gid):
-            os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
+        with files.naming(descriptor):
+            if (facts.st_uid, facts.st_gid) != (uid, gid):
+                os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
