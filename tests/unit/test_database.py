@@ -464,3 +464,7 @@ def _count(path):
 def test_translate_tells_the_cause_by_its_text(text, code):
     error = room.translate(sqlite3.OperationalError(text), "/srv/x.db")
     assert error.error_code == code and error.path == "/srv/x.db" and text in error.message
+
+
+def test_translate_of_an_io_error_names_what_sqlite_does_not_tell_apart():
+    assert "quotas" in room.translate(sqlite3.OperationalError("disk I/O error"), "/srv/x.db").message

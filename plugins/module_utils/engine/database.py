@@ -336,7 +336,9 @@ def translate(error, path):
             return kind(f"SQLite says: {text}", path=path)
     if CANNOT_OPEN in text:
         return _cannot_open(text, path)
-    return errors.IoError(f"SQLite says: {text}", path=path)
+    # Of a full disk it says so, of a quota or a limit that is reached no more than of a broken disk.
+    hint = "Check the disk (kernel log, SMART), quotas and limits on the size of files, and run the command again."
+    return errors.IoError(f"SQLite says: {text}", path=path, hint=hint)
 
 
 def _cannot_open(text, path):
