@@ -9,12 +9,15 @@ is written down first, and each of its calls below one directory is a point that
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from typing import NamedTuple
 
 NAMES = """
@@ -50,6 +53,8 @@ _PID = re.compile(r"\.\d+\.partial")
 # A file that is named by the second in which it is made is looked for under the names of so many of them.
 _SECONDS = 30
 _LONGEST = 300.0
+_STOPPED = re.compile(r"^(\d+) +--- stopped by SIGSTOP", re.MULTILINE)
+_POLL_SECONDS = 0.005
 
 
 def _paths(text, below):
@@ -124,6 +129,65 @@ def strike(command, log, aim, fault, **options):
     expressions = [f"trace={aim.call.name}", f"inject={aim.call.name}:{FAULTS[fault]}:when={aim.nth}"]
     done, calls = _traced(command, log, expressions, _as_now(aim.path), options)
     return done, [call for call in calls if call.nth == aim.nth]
+
+
+def halt(command, log, aim, meanwhile, **options):
+    """(what `subprocess.run` would have returned, whether it was stopped): just after the call it stands still, until
+    ``meanwhile()`` has been done.
+    """
+    expressions = [f"trace={aim.call.name}", f"inject={aim.call.name}:signal=STOP:when={aim.nth}"]
+    words = [*_words(log, expressions, _as_now(aim.path), "SIGSTOP,SIGCONT"), *command]
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(log)
+    outputs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    stopped = None
+    with subprocess.Popen(words, **outputs, **options) as running:
+        try:
+            stopped = _stopped(running, log)
+            if stopped:
+                meanwhile()
+            said, told = _go_on(running, log)
+        except BaseException:
+            running.kill()
+            if stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(stopped, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(words, running.returncode, said, told), bool(stopped)
+
+
+def _stopped(running, log):
+    """The thread of a traced program that has stopped; None where the program ends before."""
+    while True:
+        over = running.poll() is not None
+        found = _STOPPED.search(_text(log))
+        if found or over:
+            return int(found.group(1)) if found else None
+        time.sleep(_POLL_SECONDS)
+
+
+def _go_on(running, log):
+    """(standard output, standard error) when it has ended. It is sent on as often as it stands still: each thread
+    counts its calls by itself, and a signal that comes before strace has let go is lost.
+    """
+    deadline = time.monotonic() + _LONGEST
+    while True:
+        text = _text(log)
+        stopped = list(_STOPPED.finditer(text))
+        if stopped and stopped[-1].start() > text.rfind("--- SIGCONT"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(stopped[-1].group(1)), signal.SIGCONT)
+        try:
+            return running.communicate(timeout=_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _text(log):
+    with contextlib.suppress(FileNotFoundError), open(log, encoding="utf-8", errors="surrogateescape") as lines:
+        return lines.read()
+    return ""
 
 
 def not_durable(calls, below):
@@ -205,14 +269,18 @@ def _as_now(path):
     return tuple(_STAMP.sub(moment.strftime("%Y%m%d_%H%M%S"), path) for moment in moments)
 
 
-def _traced(command, log, expressions, paths, options):
-    words = ["strace", "-f", "-qq", "-y", "-s", "0", "-e", "signal=none", "-o", log]
+def _words(log, expressions, paths, signals="none"):
+    words = ["strace", "-f", "-qq", "-y", "-s", "0", "-e", f"signal={signals}", "-o", log]
     for expression in expressions:
         words += ["-e", expression]
     for path in paths:
         words += ["-P", path]
+    return [*words, "--"]
+
+
+def _traced(command, log, expressions, paths, options):
     done = subprocess.run(
-        [*words, "--", *command],
+        [*_words(log, expressions, paths), *command],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
