@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The stages of the system calls' tests, with the directory of the backups or of the database on a `volumes.Volume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import traceback
+
+import stages
+import tracing
+
+BACKUPS, LIVE = "backups", "live"
+_LONGEST = 120
+
+
+class BackupZstd(stages.Backup):
+    mode = "wal"
+    words = (
+        *("backup", "--database", "{database}", "--backup-dir", "{backups}"),
+        *("--method", "clone", "--compression", "zstd", "--disk-limit-percent", "100"),
+    )
+
+    def brought(self, path):
+        if not path.endswith(".zst"):
+            return super().brought(path)
+        with tempfile.TemporaryDirectory(dir=self.base) as directory:
+            plain = os.path.join(directory, "plain.db")
+            subprocess.run(["zstd", "-q", "-d", path, "-o", plain], check=True)
+            return super().brought(plain)
+
+
+def _unlimited(kind):
+    """A full disk is to be met while it is written, not foreseen by the limit."""
+    if kind.words[0] != "backup" or "--disk-limit-percent" in kind.words:
+        return kind
+    return type(kind.__name__, (kind,), {"words": (*kind.words, "--disk-limit-percent", "100")})
+
+
+STAGES = {kind.__name__: _unlimited(kind) for kind in (*stages.ALL, BackupZstd)}
+
+
+def stage_on(volume, name, part, base):
+    """A stage of that name whose ``part`` lies on the volume."""
+
+    class Stage(STAGES[name]):
+        def put_up(self):
+            volume.clear()
+            super().put_up()
+            source, target = os.path.join(self.place, part), os.path.join(volume.files, part)
+            shutil.move(source, target)
+            os.symlink(target, source)
+            self._owned()
+
+        def call(self, **options):
+            return subprocess.run(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_LONGEST,
+                **{**self.surroundings, **options},
+            )
+
+    Stage.__name__ = name
+    stage = Stage(base)
+    stage.volume, stage.watched = volume, str(volume.files)
+    return stage
+
+
+def aims(stage):
+    """Each call of the stage's command that changes something on the disk: the command runs undisturbed."""
+    stage.put_up()
+    assert stage.call().returncode == 0  # Its modules are compiled now, so that later runs make the same calls.
+    stage.put_up()
+    done, calls = tracing.record(stage.command(), stage.log, **stage.surroundings)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return list(dict.fromkeys(aim for aim, _fault in tracing.points(calls, stage.watched)))
+
+
+def settled(stage, done, lines):
+    """What was not as it must be after the command, or None; then the next ordinary run succeeds and is tidy."""
+    try:
+        stage.after(done, lines)
+        stage.next_run()
+        stage.check_tidy()
+        stage.truthful()
+        stage.audit_lines()
+    except BaseException:
+        return f"{traceback.format_exc()}\n{done.returncode} {done.stdout} {done.stderr}"
+    return None
+
+
+def wrong_error(stage, done, codes):
+    """What is wrong with how a command failed: it says one of these codes, and names the file that has no room."""
+    if done.returncode == 0:
+        return None
+    if done.returncode == -signal.SIGBUS and stage.volume.kind == "btrfs":
+        return None  # SQLite maps the -shm; where a quota forbids to copy its page, the kernel ends the program.
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        return f"no answer: {done}"
+    code, told = answer["error_code"], answer["msg"]
+    # SQLite says "disk I/O error" where a quota or a limit is reached, and where the -shm finds no room.
+    by_sqlite = code == "io_error" and ("quotas" in told or "inodes" in told)
+    by_sqlite = by_sqlite or (code == "usage" and "disk I/O error" in told)
+    if code not in codes and not by_sqlite:
+        return f"{code} is none of {codes}: {told}"
+    return None if str(stage.volume.point) in told or by_sqlite else f"the full disk is not named: {told}"

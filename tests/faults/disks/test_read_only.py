@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filesystem becomes read-only (ext4 does so when it finds an error in itself) or goes down (ext4, xfs) just after
+any call; it is mounted again, and all is old or new, and the next ordinary run succeeds.
+
+``FAULTS=all`` tries every call of every stage, otherwise a sample: ``FAULTS_SEED`` chooses another.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import grounds
+import pytest
+import tracing
+import volumes
+
+EVERYTHING = os.environ.get("FAULTS") == "all"
+SEED = os.environ.get("FAULTS_SEED", "1")
+SAMPLED = 3
+SHOWN = 3
+GONE = ("read_only", "io_error", "rolled_back", "permission_denied", "restore_failed")
+PLACES = (
+    ("ext4", "BackupWalClone", grounds.BACKUPS, "read-only"),
+    ("ext4", "BackupRollbackOnlineGzip", grounds.BACKUPS, "read-only"),
+    ("ext4", "Retention", grounds.BACKUPS, "read-only"),
+    ("ext4", "RestoreRollbackInPlace", grounds.LIVE, "read-only"),
+    ("ext4", "RestoreWalReplace", grounds.LIVE, "read-only"),
+    ("xfs", "BackupRollbackClone", grounds.BACKUPS, "down"),
+    ("ext4", "RestoreRollbackReplace", grounds.LIVE, "down"),
+)
+if EVERYTHING:
+    PLACES = tuple(
+        (kind, name, part, way)
+        for kind, way in (("ext4", "read-only"), ("ext4", "down"), ("xfs", "down"))
+        for name in grounds.STAGES
+        if name != "BackupFirst"  # It has no directory yet that could lie on another disk.
+        for part in ((grounds.BACKUPS, grounds.LIVE) if name.startswith("Restore") else (grounds.BACKUPS,))
+    )
+pytestmark = pytest.mark.skipif(tracing.obstacle() is not None, reason=str(tracing.obstacle()))
+
+
+def _answer_of(stage, done):
+    """What is wrong with how it failed, or None."""
+    return grounds.wrong_error(stage, done, GONE)
+
+
+@pytest.mark.parametrize("kind, name, part, way", PLACES, ids=lambda value: value)
+def test_filesystem_that_goes_meanwhile(kind, name, part, way, quick_place, tally):
+    why = volumes.why_not(kind)
+    if why:
+        pytest.skip(why)
+    with volumes.volume(kind, quick_place) as volume:
+        stage = grounds.stage_on(volume, name, part, quick_place / "base")
+        chooser = random.Random(f"{SEED} {name} {kind} {way}")
+        chosen = grounds.aims(stage)
+        if not EVERYTHING:
+            chosen = chooser.sample(chosen, min(SAMPLED, len(chosen)))
+        failures = []
+        for aim in chosen:
+            wrong = struck(stage, aim, volume.break_read_only if way == "read-only" else volume.shut_down)
+            tally(f"{kind}, {way} meanwhile", wrong is None)
+            if wrong:
+                failures.append(f"after {aim}:\n{wrong}")
+        assert chosen
+        assert not failures, f"{len(failures)} of {len(chosen)}; the first:\n" + "\n\n".join(failures[:SHOWN])
+
+
+def struck(stage, aim, strike):
+    stage.put_up()
+    os.sync()  # What is there before is on the disk, as it would be after some seconds.
+    lines = stage.audit_lines()
+    done, stopped = tracing.halt(stage.command(), stage.log, aim, strike, **stage.surroundings)
+    again = stage.call()
+    stage.volume.mount_again()
+    wrong = _answer_of(stage, done) or _answer_of(stage, again) or grounds.settled(stage, done, lines)
+    return wrong or (None if stopped else "the call was not made again")
