@@ -113,4 +113,5 @@ def wrong_error(stage, done, codes):
     by_sqlite = by_sqlite or (code == "usage" and "disk I/O error" in told)
     if code not in codes and not by_sqlite:
         return f"{code} is none of {codes}: {told}"
-    return None if str(stage.volume.point) in told or by_sqlite else f"the full disk is not named: {told}"
+    named = str(stage.volume.point) in told or "File too large" in told
+    return None if named or by_sqlite else f"the file that has no room is not named: {told}"

@@ -18,12 +18,11 @@ import volumes
 
 EVERYTHING = os.environ.get("FAULTS") == "all"
 SEED = os.environ.get("FAULTS_SEED", "1")
-SAMPLED = 3
+SAMPLED = 2
 SHOWN = 3
 GONE = ("read_only", "io_error", "rolled_back", "permission_denied", "restore_failed")
 PLACES = (
     ("ext4", "BackupWalClone", grounds.BACKUPS, "read-only"),
-    ("ext4", "BackupRollbackOnlineGzip", grounds.BACKUPS, "read-only"),
     ("ext4", "Retention", grounds.BACKUPS, "read-only"),
     ("ext4", "RestoreRollbackInPlace", grounds.LIVE, "read-only"),
     ("ext4", "RestoreWalReplace", grounds.LIVE, "read-only"),

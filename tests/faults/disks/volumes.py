@@ -128,8 +128,9 @@ class Volume:
             self._limit("none")
         elif self.ballast.is_dir():
             shutil.rmtree(self.ballast)
-        else:
-            self.ballast.unlink(missing_ok=True)
+        elif self.ballast.exists():
+            os.truncate(self.ballast, 0)  # xfs gives back what was removed some time later.
+            self.ballast.unlink()
 
     # --- gone --------------------------------------------------------------------------------------------------------
 
