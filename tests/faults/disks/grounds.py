@@ -16,6 +16,7 @@ import stages
 import tracing
 
 BACKUPS, LIVE = "backups", "live"
+NO_ROOM = ("no_space", "rolled_back")
 _LONGEST = 120
 
 
@@ -101,6 +102,8 @@ def wrong_error(stage, done, codes):
     """What is wrong with how a command failed: it says one of these codes, and names the file that has no room."""
     if done.returncode == 0:
         return None
+    if stage.command()[3] == "retention" and stage.volume.kind != "btrfs" and codes == NO_ROOM:
+        return f"retention frees room, and a full disk has stopped it: {done}"
     if done.returncode == -signal.SIGBUS and stage.volume.kind == "btrfs":
         return None  # SQLite maps the -shm; where a quota forbids to copy its page, the kernel ends the program.
     try:

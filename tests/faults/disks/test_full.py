@@ -27,7 +27,7 @@ LEVELS = (0, 4096, 16384, 32768, 65536, 98304, 131072, 196608, 262144, 524288, 1
 LIMITS = (4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 1 << 20)
 if not EVERYTHING:
     LEVELS, LIMITS = (0, 98304, 4 << 20), (4096, 24576, 1 << 20)
-NO_ROOM = ("no_space", "rolled_back")
+NO_ROOM = grounds.NO_ROOM
 
 PLACES = (
     *(("ext4", name, grounds.BACKUPS) for name in ("BackupWalClone", "BackupZstd", "Retention", "RestoreWalReplace")),
