@@ -67,11 +67,7 @@ def _falling_back(session, wish, steps, attempt):
         return attempt(entry)
     except errors.BackupInvalid as error:
         damaged, found = error, error.path
-    tried = {found}
-    while True:
-        entry = _older(session, tried) if wish.fall_back else None
-        if entry is None:
-            raise damaged
+    for entry in _older(session, found) if wish.fall_back else ():
         session.warnings.append(f"{errors.show(found)} is damaged ({damaged.cause}): going back to {entry.file}")
         session.tell(file=entry.file, bytes=entry.stored_bytes)
         steps.skipped("fall_back", f"to {entry.file}, {entry.status}")
@@ -79,15 +75,21 @@ def _falling_back(session, wish, steps, attempt):
             return attempt(entry)
         except errors.BackupInvalid as error:
             damaged, found = error, entry.path
-            tried.add(found)
+    raise damaged
 
 
-def _older(session, tried):
-    """The newest verified backup that is older than all that were tried."""
+def _older(session, path):
+    """The verified backups before the damaged one at ``path``, newest first, each older than the one before it.
+
+    The catalog is read once for all of them: many may be damaged, and each costs enough to look at.
+    """
     entries = catalog.scan(session.target.backup_dir, session.target.name)
-    times = [entry.created_at for entry in entries if entry.path in tried and entry.created_at]
-    sound = [entry for entry in entries if entry.verified and entry.kind == "regular" and entry.path not in tried]
-    return next((entry for entry in sound if not times or entry.created_at < min(times)), None)
+    before = next((entry.created_at for entry in entries if entry.path == path), None)
+    for entry in entries:
+        sound = entry.verified and entry.kind == "regular" and entry.path != path
+        if sound and (before is None or entry.created_at < before):
+            before = entry.created_at
+            yield entry
 
 
 def _rpo(entry):
