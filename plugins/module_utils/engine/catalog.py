@@ -155,7 +155,7 @@ def _named_too_early(file, present):
     """What lies under a final name although its backup is still a partial file."""
     found = [other + manifest.SUFFIX for other in (file, file + files.QUARANTINED) if other not in present]
     if file.endswith(RAW) and file not in present:
-        found += sorted(other for other in present if other.startswith(file + "-"))
+        found += [file + suffix for suffix in ("-journal", "-shm", "-wal")]
     return [other for other in found if other in present]
 
 

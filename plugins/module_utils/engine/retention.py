@@ -141,7 +141,7 @@ def _decide(entry, wanted, verified, policy, now):
     if entry.manifest is None:
         why = "; ".join(entry.problems) or "it has no manifest that belongs to it"
         return Decision(entry, True, (f"not ours, as far as can be told: {why}",))
-    newer = any(good.created_at > entry.created_at for good in verified)
+    newer = bool(verified) and verified[0].created_at > entry.created_at  # The newest of them is the first.
     if entry.kind == "pre_restore":
         reason = "a pre-restore backup past its time to live"
         return Decision(entry, not newer, (reason + ("" if newer else ", but nothing newer is verified"),))
