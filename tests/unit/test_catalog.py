@@ -506,6 +506,15 @@ def test_not_found_says_what_there_is(shelf, tmp_path):
     assert "no backups at all" in caught.value.message
 
 
+def test_not_found_says_why_there_is_none(backup_dir, put_backup):
+    """Such as a manifest that this user may not read."""
+    os.unlink(put_backup() + ".json")
+    os.symlink("/etc/passwd", os.path.join(backup_dir, "app_20261122_020000.db.json"))
+    with pytest.raises(errors.BackupNotFound) as caught:
+        catalog.resolve("latest", str(backup_dir), "app")
+    assert "1 unverified: app_20261122_020000.db: the manifest cannot be used" in caught.value.message
+
+
 def test_manifest_without_its_file_cannot_be_meant(shelf):
     os.unlink(os.path.join(shelf, "app_20261121_020000.db"))
     with pytest.raises(errors.BackupNotFound) as caught:

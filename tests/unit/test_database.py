@@ -468,3 +468,13 @@ def test_translate_tells_the_cause_by_its_text(text, code):
 
 def test_translate_of_an_io_error_names_what_sqlite_does_not_tell_apart():
     assert "quotas" in room.translate(sqlite3.OperationalError("disk I/O error"), "/srv/x.db").message
+
+
+def test_sidecar_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
+    path = str(tmp_path / "app.db")
+    beside = path + "-shm"
+    for each in (path, beside):
+        open(each, "wb").close()
+    monkeypatch.setattr(os, "access", lambda tried, _mode: tried != beside)
+    error = room.translate(sqlite3.OperationalError(room.CANNOT_OPEN), path)
+    assert error.error_code == "permission_denied" and error.path == beside

@@ -99,3 +99,4 @@ def test_os_error_about_an_open_file_names_no_number():
 
 def test_os_error_names_the_file_that_the_system_named():
     assert errors.from_os_error(OSError(errno.EIO, "x", b"/raw/\xff"), "/other").path == "/raw/\udcff"
+    assert errors.from_os_error(OSError(errno.EACCES, "x", 5), "/other").path == "/other"  # 5 is a descriptor.

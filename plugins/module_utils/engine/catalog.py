@@ -340,10 +340,11 @@ def _newest(entries, otherwise, backup_dir, name):
 
 
 def what_there_is(entries):
-    """``3 verified, 1 invalid``, for messages."""
+    """``3 verified, 1 invalid: why the first of these is``, for messages."""
     if not entries:
         return "no backups at all"
     counts: dict = {}
     for entry in entries:
         counts[entry.status] = counts.get(entry.status, 0) + 1
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    why = next((errors.show(f": {entry.file}: {entry.problems[0]}") for entry in entries if entry.problems), "")
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + why

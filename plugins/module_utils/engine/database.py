@@ -335,7 +335,7 @@ def translate(error, path):
         if any(part in text for part in known):
             return kind(f"SQLite says: {text}", path=path)
     if CANNOT_OPEN in text:
-        return _cannot_open(text, path)
+        return _cannot_open(text, path or "")
     # Of a full disk it says so, of a quota or a limit that is reached no more than of a broken disk.
     hint = "Check the disk (kernel log, SMART), quotas and limits on the size of files, and run the command again."
     return errors.IoError(f"SQLite says: {text}", path=path, hint=hint)
@@ -343,7 +343,8 @@ def translate(error, path):
 
 def _cannot_open(text, path):
     """SQLite says this of every file that it can neither open nor create: is it a matter of rights, or of the disk?"""
-    if path and os.access(path, os.R_OK | os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK):
+    refused = [path + end for end in ("", *sidecars(path)) if not os.access(path + end, os.R_OK | os.W_OK)]
+    if not refused and os.access(os.path.dirname(path) or ".", os.W_OK):
         hint = "SQLite can create no file beside it: check the disk (space, inodes, kernel log) and try again."
         return errors.IoError(f"SQLite says: {text}", path=path, hint=hint)
-    return errors.PermissionDenied(f"SQLite says: {text}", path=path)
+    return errors.PermissionDenied(f"SQLite says: {text}", path=(refused or [path])[0] or None)

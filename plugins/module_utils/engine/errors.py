@@ -201,7 +201,7 @@ class PermissionDenied(BackupError):
 
 class ReadOnly(BackupError):
     error_code = "read_only"
-    hint = "Remount the filesystem writable, or choose a place on another one."
+    hint = "Remount the filesystem writable, or let this user write the file; or choose a place on another one."
 
 
 class IoError(BackupError):

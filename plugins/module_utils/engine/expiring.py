@@ -36,6 +36,7 @@ def expire(session, decided, apply):
         raise errors.IoError(
             f"{len(failed)} backups could not be removed ({failed[0]['error']})",
             path=session.target.backup_dir,
+            hint="What could not be removed names its cause, and the next run tries again; the rest was removed.",
             freed_bytes=freed,
             not_removed=failed,
             **rows,

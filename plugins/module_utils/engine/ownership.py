@@ -70,7 +70,7 @@ def _copy_attribute(reference, descriptor, attribute):
         # security.* of another label set, trusted.* or what a filesystem adds need rights that an owner who may replace
         # the file can lack.
         if error.errno not in _ATTRIBUTE_REFUSED or attribute.startswith(_HIS_TO_SET):
-            raise
+            raise OSError(error.errno, error.strerror, reference) from error
 
 
 _HIS_TO_SET = ("user.", "system.posix_acl")
