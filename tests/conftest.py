@@ -15,7 +15,7 @@ import tempfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-for _directory in (ROOT / "plugins" / "module_utils", ROOT / "tools"):
+for _directory in (ROOT / "plugins" / "module_utils", ROOT / "tools", ROOT / "tests" / "shared"):
     if str(_directory) not in sys.path:
         sys.path.insert(0, str(_directory))
 

@@ -14,24 +14,9 @@ import subprocess
 import sys
 
 import pytest
+from ordinary_user import AS_NOBODY, MAIN, NOBODY
 
 ENGINE = pathlib.Path(__file__).resolve().parent.parent.parent / "plugins" / "module_utils"
-
-
-NOBODY = 65534
-# Everything is imported first: what an ordinary user may read of the interpreter and the checkout is not the question.
-AS_NOBODY = f"""
-import _strptime, importlib, os, pkgutil, pwd, shutil, subprocess, sys, tempfile, zlib
-import engine
-for found in pkgutil.walk_packages(engine.__path__, "engine."):
-    importlib.import_module(found.name)
-os.setgroups([])
-os.setgid({NOBODY})
-os.setuid({NOBODY})
-code = sys.argv.pop(1)
-exec(code)
-"""
-_MAIN = "from engine.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
 class Answer:
@@ -75,7 +60,7 @@ class Site:
         connection.close()
 
     def command(self, command, *arguments, nobody=False):
-        start = ["-c", AS_NOBODY, _MAIN] if nobody else ["-m", "engine"]
+        start = ["-c", AS_NOBODY, MAIN] if nobody else ["-m", "engine"]
         return [sys.executable, *start, command, *(os.fspath(argument) for argument in arguments), "--json"]
 
     def as_nobody(self, code, *arguments):
