@@ -44,7 +44,7 @@ def test_work_grows_no_faster_than_the_files(quick_place, kind, operation, tally
     assert grows <= 2.03 * grown + 150, (few.calls, more.calls, most.calls)
     assert few.passes == more.passes == most.passes <= PASSES
     assert most.bytes - more.bytes <= 2.5 * max(more.bytes - few.bytes, 64 * 1024), "memory"
-    tally(f"{kind}: work that grows with the files", True)
+    tally("work that grows with the files", True)
 
 
 def test_catalog_is_read_once_however_many_backups_are_damaged(quick_place, monkeypatch):

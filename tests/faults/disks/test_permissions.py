@@ -22,7 +22,7 @@ from engine import catalog
 
 EVERYTHING = os.environ.get("FAULTS") == "all"
 SEED = os.environ.get("FAULTS_SEED", "1")
-SAMPLED = 6
+SAMPLED = 2
 SHOWN = 3
 _LONGEST = 120
 _SAMPLE = ("BackupWalClone", "BackupRollbackOnlineGzip", "Retention", "RestoreWalInPlace", "RestoreRollbackReplace")
@@ -218,8 +218,8 @@ def test_rights_are_taken_meanwhile(name, place, tally):
     assert not failures, f"{len(failures)} of {len(chosen)}; the first:\n" + "\n\n".join(failures[:SHOWN])
 
 
-@pytest.mark.parametrize("change", CHANGES, ids="-".join)
-@pytest.mark.parametrize("name", NAMES if EVERYTHING else ("BackupWalClone", "RestoreRollbackReplace"))
+@pytest.mark.parametrize("change", CHANGES if EVERYTHING else CHANGES[::3], ids="-".join)
+@pytest.mark.parametrize("name", NAMES if EVERYTHING else ("RestoreRollbackReplace",))
 def test_rights_are_lacking_from_the_beginning(name, change, place, tally):
     stage = ordinary(name, place / "base")
     stage.put_up()
