@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from . import __version__, clock, errors, files
+from . import __version__, clock, errors, files, jsontext
 
 SCHEMA_VERSION = 1
 SUFFIX = ".json"
@@ -88,8 +88,8 @@ def load(path):
 
 def decode(raw, path):
     try:
-        manifest = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        manifest = jsontext.decode(raw)
+    except ValueError as error:
         raise _invalid(path, f"it is not valid JSON ({error})") from error
     if not isinstance(manifest, dict):
         raise _invalid(path, "it is not a JSON object")
