@@ -86,6 +86,15 @@ MALFORMED = {
     "pinned-text": ({**SOUND, "pinned": "no"}, "'pinned' is not of type bool"),
     "annotations-list": ({**SOUND, "annotations": []}, "'annotations' is not of type dict"),
     "size-text": ({**SOUND, "size_bytes": "7"}, "'size_bytes' is not of type int"),
+    "size-negative": ({**SOUND, "size_bytes": -1}, "'size_bytes' is out of range"),
+    "size-without-end": ({**SOUND, "size_bytes": 10**400}, "'size_bytes' is out of range"),
+    "sum-empty": ({**SOUND, "sha256": ""}, "'sha256' is no SHA-256"),
+    "sum-of-content-short": ({**SOUND, "content_sha256": "0" * 63}, "'content_sha256' is no SHA-256"),
+    "owner-nobody-can-be": ({**SOUND, "source": {"uid": 2**32 - 1}}, "'uid' is out of range"),
+    "owner-negative": ({**SOUND, "source": {"gid": -1}}, "'gid' is out of range"),
+    "owner-text": ({**SOUND, "source": {"gid": "0"}}, "'gid' is not of type int"),
+    "mode-without-end": ({**SOUND, "source": {"mode": "7" * 40}}, "'mode' is no file mode"),
+    "mode-negative": ({**SOUND, "source": {"mode": "-1"}}, "'mode' is no file mode"),
     **{f"without-{key}": (_without(key), f"lacks '{key}'") for key in SOUND if key != "schema_version"},
 }
 
