@@ -299,7 +299,7 @@ def unpack(entry, path, progress=None, *, durable=True):
         return _copied(entry, known, path, progress, durable)
     stored, content = hashlib.sha256(), hashlib.sha256()
     report = _staged(progress, "stage")
-    most = known.get("size_bytes", entry.stored_bytes * LIKELY_RATIO)
+    most = entry.stored_bytes * LIKELY_RATIO if known.get("size_bytes") is None else known["size_bytes"]
     try:
         size = compress.expand(
             entry.path, path, method, stored=stored, content=content, durable=durable, limit=most, progress=report
