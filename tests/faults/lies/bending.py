@@ -196,6 +196,50 @@ def pointer_map(numbers, raw):
     return _put(raw, at, numbers.choice((numbers.randbytes(5), bytes(5), bytes([numbers.randrange(7)]))))
 
 
+# --- a log (https://www.sqlite.org/fileformat2.html#walformat) ----------------------------------------------------------
+
+
+def log_frames(numbers, raw):
+    """The header of a log, those of its frames, and pages in it; half of the time with checksums that are right again."""
+    size = int.from_bytes(raw[8:12], "big")
+    frames = (len(raw) - 32) // (24 + size)
+    at = 32 + (24 + size) * numbers.randrange(frames)
+    pick = numbers.randrange(4)
+    if pick == 0:
+        raw = _field(numbers, raw, 4 * numbers.randrange(8), 4)
+    elif pick == 1:
+        raw = _field(numbers, raw, at + 4 * numbers.randrange(6), 4)
+    elif pick == 2:
+        raw = _put(raw, at + 24 + numbers.randrange(size - 8), numbers.randbytes(8))
+    else:
+        other = 32 + (24 + size) * numbers.randrange(frames)
+        raw = _put(raw, at, raw[other : other + 24 + size])
+    return _summed(raw, size) if numbers.randrange(2) else raw
+
+
+def _summed(raw, size):
+    """The log with the salts of its header in each frame, and all checksums as SQLite would write them."""
+    order = "<" if raw[3] & 1 == 0 else ">"
+    sums, head = _sums(order, (0, 0), raw[:24])
+    found = [raw[:24], head]
+    for at in range(32, len(raw) - 24 - size + 1, 24 + size):
+        sums, _head = _sums(order, sums, raw[at : at + 8])
+        sums, frame = _sums(order, sums, raw[at + 24 : at + 24 + size])
+        found += [raw[at : at + 8], raw[16:24], frame, raw[at + 24 : at + 24 + size]]
+    return b"".join(found)
+
+
+def _sums(order, sums, data):
+    one, other = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for first, second in zip(words[::2], words[1::2]):
+        one = (one + first + other) & 0xFFFFFFFF
+        other = (other + second + one) & 0xFFFFFFFF
+    return (one, other), struct.pack(">II", one, other)
+
+
+LOG = {"bits": bits, "truncated": truncated, "appended": appended, "frames": log_frames}
+
 CONTENT = {
     "bits": bits,
     "bytes": some_bytes,

@@ -68,6 +68,8 @@ def pytest_terminal_summary(terminalreporter):
         own, programs = (max(peaks) / 2**20 for peaks in zip(*_peaks))
         write(f"most memory: {own:.1f} MiB, of programs {programs:.1f} MiB")
         tried = sum(_told.values())
-        write(f"lies tried: {tried}; survived: {tried - sum(n for what, n in _told.items() if what.startswith('FAILED'))}")
+        write(
+            f"lies tried: {tried}; survived: {tried - sum(n for what, n in _told.items() if what.startswith('FAILED'))}"
+        )
     for line in fuzzed:
         write(line)

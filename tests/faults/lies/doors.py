@@ -10,16 +10,19 @@ error that is none of its own.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import stat
 
 import originals
+from engine import __main__ as command_line
 from engine import catalog, errors, manifest, operations
 
 NAME = "app"
 ACCEPTED, UNVERIFIED = "accepted", "accepted as unverified"
 _RECORDS = ("verification", "restore_test")
+STATUSES = range(9)
 
 
 class Believed(AssertionError):
@@ -103,15 +106,15 @@ def _require_backups_kept(house, before):
 
 
 def _live_before(house):
-    """What there is of the live database; its rows only where SQLite may have to settle something beside it."""
+    """What there is of the live database; a list of its rows where SQLite may have to settle something beside it."""
     beside = any(os.path.exists(house.live + suffix) for suffix in ("-wal", "-journal", "-shm"))
-    return look_at(os.path.dirname(house.live)), originals.rows(house.live) if beside else None
+    return look_at(os.path.dirname(house.live)), [originals.rows(house.live)] if beside else []
 
 
 def _require_live_kept(house, before, rows_before):
     """The live database is byte for byte what it was; or row for row, where SQLite had to settle what lay beside it."""
     if look_at(os.path.dirname(house.live)) != before:
-        require(rows_before is not None and originals.rows(house.live) == rows_before, "the live database was changed")
+        require(rows_before == [originals.rows(house.live)], "the live database was changed")
 
 
 def _true_content(house, file):
@@ -151,7 +154,10 @@ def validate(house, file, _numbers, adopt=False):
     if _listed(house, file) == "verified":
         require(_true_content(house, file), "it is listed as verified and is not what was backed up")
         return ACCEPTED
-    require(any(file in text for text in result["warnings"]), "it passed without having been compared with anything, and nobody is told")
+    require(
+        any(file in text for text in result["warnings"]),
+        "it passed without having been compared with anything, and nobody is told",
+    )
     return UNVERIFIED
 
 
@@ -214,8 +220,8 @@ def restore_over(house, _file, _numbers):
 
 
 def back_up(house, _file, _numbers):
-    """The live database is the damaged one: what is listed as verified afterwards is sound."""
-    backups = look_at(house.backups)
+    """The live database is the damaged one: what is listed as verified afterwards is sound, and all that SQLite reads."""
+    backups, truth = look_at(house.backups), originals.rows(house.live)
     try:
         with _nothing_but_ours():
             made = operations.backup(database=house.live, backup_dir=house.backups, name=NAME, busy_timeout=2)
@@ -224,12 +230,58 @@ def back_up(house, _file, _numbers):
     finally:
         _require_backups_kept(house, backups)
     require(_told(made)["backup"]["verification"]["status"] == "ok", "a backup that is not sound was returned")
-    require(originals.rows(made["backup"]["path"]) is not None, "it was called verified, and SQLite finds it unsound")
+    require(truth is not None, "it was called verified, and SQLite finds the database unsound")
+    require(originals.rows(made["backup"]["path"]) == truth, "the backup is not what SQLite reads in the database")
     return ACCEPTED
 
 
+def undo(house, _file, _numbers):
+    """What a restore kept as raw bytes comes back byte for byte, or not at all."""
+    backups, live = look_at(house.backups), look_at(os.path.dirname(house.live))
+    try:
+        with _nothing_but_ours():
+            result = operations.restore(
+                database=house.live, backup_dir=house.backups, name=NAME, undo=True, force=True, busy_timeout=2
+            )
+    except errors.BackupError as error:
+        require(look_at(os.path.dirname(house.live)) == live, "it was refused, and the live database was changed")
+        return _refused(error)
+    finally:
+        _require_backups_kept(house, backups)
+    _told(result)
+    for suffix, raw in house.damaged.items():
+        require(os.path.exists(house.live + suffix), "a part of what was kept did not come back", suffix)
+        with open(house.live + suffix, "rb") as file:
+            require(file.read() == raw, "what came back is not what was kept", suffix)
+    return ACCEPTED
+
+
+def command(house, file, numbers):
+    """The command line itself: a documented exit status, one object of JSON, and never a traceback."""
+    words = numbers.choice((["validate", file], ["list"], ["test", file], ["restore", file, "--force"], ["health"]))
+    if words[0] in ("restore", "health"):
+        words = [*words, "--database", house.live]
+    backups, as_json = look_at(house.backups), numbers.randrange(2)
+    words = [*words, "--backup-dir", house.backups, "--name", NAME, *(["--json"] if as_json else [])]
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = command_line.main(words)
+    except (Exception, SystemExit) as error:
+        raise Believed(f"{words[0]}: {type(error).__name__}: {error}") from error
+    require(status in STATUSES, "a status that is not documented", words, status)
+    out.getvalue().encode("utf-8", "surrogateescape")
+    if as_json:
+        found = json.loads(out.getvalue(), parse_constant=Believed)
+        require(isinstance(found, dict), "not one object of JSON")
+    _require_backups_kept(house, backups)
+    if status == 0 and file in words and _listed(house, file) == "verified":
+        require(_true_content(house, file), "status 0 for what is not what was backed up", words)
+    return f"{words[0]}: status {status}"
+
+
 def look(house, file, numbers):
-    """The doors that read the manifests and not the content."""
+    """One of the doors that read the manifests and not the content."""
     backups, live, rows_before = look_at(house.backups), *_live_before(house)
     common = {"backup_dir": house.backups, "name": NAME}
     asked = {
@@ -247,21 +299,20 @@ def look(house, file, numbers):
             **common,
         ),
     }
-    failed = []
-    for name, ask in asked.items():
-        try:
-            with _nothing_but_ours():
-                result = ask()
-        except errors.BackupError as error:
-            _refused(error)
-            failed.append(name)
-        except Believed as error:
-            raise Believed(f"{name}: {error}") from error.__cause__
-        else:
-            _told(result)
+    name = numbers.choice(list(asked))
+    try:
+        with _nothing_but_ours():
+            result = asked[name]()
+    except errors.BackupError as error:
+        outcome = _refused(error)
+    except Believed as error:
+        raise Believed(f"{name}: {error}") from error.__cause__
+    else:
+        _told(result)
+        outcome = "looked at"
     _require_backups_kept(house, backups)
     _require_live_kept(house, live, rows_before)
-    return ", ".join(["looked at", *(f"{name} refused" for name in failed)])
+    return outcome
 
 
 DOORS = {
@@ -272,4 +323,6 @@ DOORS = {
     "look": look,
     "back up": back_up,
     "restore over": restore_over,
+    "undo": undo,
+    "command": command,
 }

@@ -19,7 +19,7 @@ import shutil
 import sqlite3
 import subprocess
 
-from engine import clock, operations
+from engine import catalog, clock, operations
 
 FILLING = b"overflow"
 _FREE_TABLE = "gone"
@@ -52,7 +52,9 @@ def make_database(path, kind, word, count):
         connection.execute(f"PRAGMA journal_mode={kind.mode}")
         connection.execute("CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT UNIQUE, balance INTEGER)")
         suffix = " WITHOUT ROWID" if kind.without_rowid else ""
-        connection.execute(f"CREATE TABLE moves (id INTEGER PRIMARY KEY, account REFERENCES accounts, why TEXT){suffix}")
+        connection.execute(
+            f"CREATE TABLE moves (id INTEGER PRIMARY KEY, account REFERENCES accounts, why TEXT){suffix}"
+        )
         connection.execute("CREATE INDEX moves_by_account ON moves (account, why)")
         connection.execute('CREATE TABLE "größe, maß" (id INTEGER PRIMARY KEY, picture BLOB)')
         connection.execute(f"CREATE TABLE {_FREE_TABLE} (id INTEGER PRIMARY KEY, text TEXT)")
@@ -130,6 +132,7 @@ class House:
         self.kind, self.compression = KINDS[kind], compression
         self.label = f"{kind}, {compression}"
         self.template, self.place = os.path.join(base, "template"), os.path.join(base, "place")
+        self.template_of_raw = os.path.join(base, "template-of-raw")
         os.makedirs(os.path.join(self.place, "live"))
         self.live = os.path.join(self.place, "live", "app.db")
         self.backups = os.path.join(self.place, "backups")
@@ -146,8 +149,12 @@ class House:
         self.wal = self._wal(make_database(os.path.join(base, "w.db"), KINDS["wal"], "in the log", 20))
         self.journal = self._journal(make_database(os.path.join(base, "j.db"), self.kind, "in the journal", 20))
         self.own_wal, self.own_journal = self._wal(self._copy(base, "wal")), self._journal(self._copy(base, "delete"))
+        self.live_in_wal = self._in_wal(base)
         self.old = rows(self.live)
-        os.rename(self.place, self.template)
+        shutil.copytree(self.place, self.template)
+        self._keep_raw()
+        os.rename(self.place, self.template_of_raw)
+        self._from = self.template
 
     def _back_up(self, database, hours):
         clock.now = functools.partial(clock.after, _BEGUN, -3600 * hours)
@@ -176,6 +183,27 @@ class House:
             connection.execute(f"PRAGMA journal_mode={mode}")
         return path
 
+    def _in_wal(self, base):
+        """(the bytes of the live database in WAL mode, those of a log that belongs to it)."""
+        path = os.path.join(base, "live.db")
+        shutil.copy(self.live, path)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        with open(path, "rb") as file:
+            main = file.read()
+        return main, self._wal(path)
+
+    def _keep_raw(self):
+        """A restore replaces a live database that SQLite cannot read, and keeps its bytes and those of its log."""
+        main, log = self.live_in_wal
+        self.damaged = {"": bytes(100) + main[100:], "-wal": log}
+        for suffix, raw in self.damaged.items():
+            with open(self.live + suffix, "wb") as file:
+                file.write(raw)
+        done = operations.restore(database=self.live, backup_dir=self.backups, name="app", force=True)
+        self.raw = os.path.basename(done["pre_restore_backup"])
+        assert self.raw.endswith(catalog.RAW), self.raw
+
     @staticmethod
     def _wal(path):
         """The log of a process that wrote into the database and died."""
@@ -198,13 +226,14 @@ class House:
             connection.execute("ROLLBACK")
         return raw
 
-    def put_up(self):
+    def put_up(self, template=None):
+        self._from = template or self.template
         shutil.rmtree(self.place, ignore_errors=True)
-        shutil.copytree(self.template, self.place)
+        shutil.copytree(self._from, self.place)
 
     def looks_untouched(self):
         """Whether a lie left everything as it was: a mutation that changed nothing."""
-        compared = filecmp.dircmp(self.template, self.place)
+        compared = filecmp.dircmp(self._from, self.place)
         pending = [compared]
         while pending:
             one = pending.pop()

@@ -17,15 +17,16 @@ import documents
 import originals
 from engine.restore import journal
 
-STORED = ("validate", "test", "restore", "look")
-BARE = ("validate", "adopt", "test", "restore")
+STORED = ("validate", "test", "restore", "look", "command")
+BARE = ("validate", "adopt", "test", "restore", "command")
 LIVE = ("back up", "restore over")
+RAW = ("undo",)
 
 
 class Lie(NamedTuple):
     """``share`` is how often it is told among the others; ``compressed`` None: of any house."""
 
-    share: int
+    share: float
     tell: Callable
     doors: tuple = STORED
     compressed: bool | None = None
@@ -79,6 +80,29 @@ def _live(bend):
         with open(house.live, "rb") as database:
             raw = database.read()
         _write(house.live, bend(numbers, raw))
+
+    return tell
+
+
+def _log_of_live(bend):
+    def tell(numbers, house, _file):
+        main, log = house.live_in_wal
+        _write(house.live, main)
+        _write(house.live + "-wal", bend(numbers, log))
+
+    return tell
+
+
+def _raw_copy(bend, suffix):
+    """The bytes that a restore kept of a database that SQLite could not read; without ``bend`` a part of them is gone."""
+
+    def tell(numbers, house, _file):
+        house.put_up(house.template_of_raw)
+        path = house.path(house.raw) + suffix
+        if bend is None:
+            os.unlink(path)
+        else:
+            _write(path, bend(numbers, house.damaged[suffix]))
 
     return tell
 
@@ -142,7 +166,11 @@ def _beside_backup(numbers, house, file):
 
 def _beside_database(numbers, house, file):
     # Also beside the names that a restore uses.
-    _plant(numbers, house, numbers.choice((house.live, house.live, journal.staged_path(house.live), journal.aside_path(house.live))))
+    _plant(
+        numbers,
+        house,
+        numbers.choice((house.live, house.live, journal.staged_path(house.live), journal.aside_path(house.live))),
+    )
 
 
 # --- something else in its place -------------------------------------------------------------------------------------
@@ -200,4 +228,11 @@ LIES: dict = {
     "bomb": Lie(1, _bomb, compressed=True),
     **{f"no manifest: {name}": Lie(1, _bare(bend), BARE) for name, bend in bending.CONTENT.items()},
     **{f"live database: {name}": Lie(1, _live(bend), LIVE, False) for name, bend in bending.CONTENT.items()},
+    **{
+        f"log of the live database: {name}": Lie(2, _log_of_live(bend), LIVE, False)
+        for name, bend in bending.LOG.items()
+    },
+    **{f"raw copy: {name}": Lie(0.5, _raw_copy(bend, ""), RAW, False) for name, bend in bending.CONTENT.items()},
+    **{f"log of a raw copy: {name}": Lie(1, _raw_copy(bend, "-wal"), RAW, False) for name, bend in bending.LOG.items()},
+    "log of a raw copy: gone": Lie(0.1, _raw_copy(None, "-wal"), RAW, False),
 }
