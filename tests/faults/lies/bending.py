@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Ways to change the bytes of a database file or of its stored form: each is ``(numbers, raw) -> bytes``.
 
-``numbers`` is a seeded random.Random: the same seed bends the same bytes in the same way. What is returned may by chance
-equal what was given.
+``numbers`` is a seeded random.Random: the same seed bends the same bytes in the same way. What is returned may by
+chance equal what was given.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _of_btrees(numbers, raw, only=None):
 
 
 def cells(numbers, raw):
-    """The head of a page of a tree, its cell pointers, and the first bytes of a cell: lengths, key, kinds of columns."""
+    """The head of a page of a tree, its cell pointers, the first bytes of a cell: lengths, key, kinds of columns."""
     return _cells(numbers, raw, _of_btrees(numbers, raw))
 
 
@@ -196,11 +196,11 @@ def pointer_map(numbers, raw):
     return _put(raw, at, numbers.choice((numbers.randbytes(5), bytes(5), bytes([numbers.randrange(7)]))))
 
 
-# --- a log (https://www.sqlite.org/fileformat2.html#walformat) ----------------------------------------------------------
+# --- a log (https://www.sqlite.org/fileformat2.html#walformat) -------------------------------------------------------
 
 
 def log_frames(numbers, raw):
-    """The header of a log, those of its frames, and pages in it; half of the time with checksums that are right again."""
+    """The header of a log, those of its frames, pages in it; half of the time with checksums that are right again."""
     size = int.from_bytes(raw[8:12], "big")
     frames = (len(raw) - 32) // (24 + size)
     at = 32 + (24 + size) * numbers.randrange(frames)

@@ -220,7 +220,7 @@ def restore_over(house, _file, _numbers):
 
 
 def back_up(house, _file, _numbers):
-    """The live database is the damaged one: what is listed as verified afterwards is sound, and all that SQLite reads."""
+    """The live database is the damaged one: a verified backup of it is sound, and all that SQLite reads."""
     backups, truth = look_at(house.backups), originals.rows(house.live)
     try:
         with _nothing_but_ours():

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The lies: each kind changes one thing in a house that is put up, and says which houses and doors it is meant for.
 
-``tell(numbers, house, file)`` changes the place; ``file`` is the backup that is lied about. The same seed tells the same
-lie.
+``tell(numbers, house, file)`` changes the place; ``file`` is the backup that is lied about. The same seed tells the
+same lie.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _log_of_live(bend):
 
 
 def _raw_copy(bend, suffix):
-    """The bytes that a restore kept of a database that SQLite could not read; without ``bend`` a part of them is gone."""
+    """What a restore kept of a database that SQLite could not read, bent; without ``bend`` a part of it is gone."""
 
     def tell(numbers, house, _file):
         house.put_up(house.template_of_raw)

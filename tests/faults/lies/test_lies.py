@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Real backups are changed in every way that is known here, and shown to the public doors.
 
-None may be called verified when its content is not what was backed up; none may crash, hang or fill the memory; one that
-is refused leaves everything as it was. `telling` has the kinds, `doors` what must be true.
+None may be called verified when its content is not what was backed up; none may crash, hang or fill the memory; one
+that is refused leaves everything as it was. `telling` has the kinds, `doors` what must be true.
 
-``FAULTS=all`` tells 10,000 lies, otherwise a sample; ``FAULTS_SEED`` chooses others, ``FAULTS_ONLY=KIND`` or ``=KIND/NUMBER`` only these.
+``FAULTS=all`` tells 10,000 lies, otherwise a sample; ``FAULTS_SEED`` chooses others, ``FAULTS_ONLY=KIND`` or
+``=KIND/NUMBER`` only these.
 """
 
 from __future__ import annotations
