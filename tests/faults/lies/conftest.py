@@ -21,7 +21,7 @@ _told: collections.Counter = collections.Counter()
 _kinds: collections.Counter = collections.Counter()
 _doors: collections.Counter = collections.Counter()
 _peaks: list = []
-fuzzed: list = []
+_fuzzed: list = []
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,6 +60,12 @@ def tally():
     return count
 
 
+@pytest.fixture
+def fuzz_report():
+    """fuzz_report(line): say it at the end."""
+    return _fuzzed.append
+
+
 def pytest_terminal_summary(terminalreporter):
     write = terminalreporter.write_line
     if _told:
@@ -71,5 +77,5 @@ def pytest_terminal_summary(terminalreporter):
         write(
             f"lies tried: {tried}; survived: {tried - sum(n for what, n in _told.items() if what.startswith('FAILED'))}"
         )
-    for line in fuzzed:
+    for line in _fuzzed:
         write(line)

@@ -89,7 +89,7 @@ def places(document, above=()):
             yield from places(value, (*above, key))
 
 
-def _holder(document, way):
+def holder(document, way):
     for key in way[:-1]:
         if not isinstance(document.get(key), dict):
             document[key] = {}
@@ -110,10 +110,10 @@ def field_changed(numbers, raw, other):
     document, others = json.loads(raw), json.loads(other)
     for _time in range(numbers.choice((1, 1, 1, 2, 3))):
         way = numbers.choice((*places(document), *_ADDED))
-        holder = _holder(document, way)
-        there = holder.get(way[-1])
+        inside = holder(document, way)
+        there = inside.get(way[-1])
         near = [there + numbers.choice((-1, 1))] if isinstance(there, int) else []
-        holder[way[-1]] = numbers.choice((*ODD, value_at(others, way), *near))
+        inside[way[-1]] = numbers.choice((*ODD, value_at(others, way), *near))
     return json.dumps(document).encode("ascii")
 
 
@@ -121,7 +121,7 @@ def field_removed(numbers, raw, _other):
     document = json.loads(raw)
     for _time in range(numbers.choice((1, 1, 2, 4))):
         way = numbers.choice(tuple(places(document)))
-        _holder(document, way).pop(way[-1], None)
+        holder(document, way).pop(way[-1], None)
     return json.dumps(document).encode("ascii")
 
 
@@ -180,7 +180,7 @@ def sums_weakened(numbers, raw):
     return json.dumps(document).encode("ascii")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _bombs(suffix):
     if suffix == ".gz":
         once = gzip.compress(bytes(_BOMB), 6)
