@@ -64,9 +64,6 @@ MALFORMED = {
     "not-utf8": (b'{"file": "\xff\xfe"}', "not valid JSON"),
     "binary": (bytes(range(256)), "not valid JSON"),
     "too-deep": (b"[" * 100_000, "not valid JSON"),
-    "infinite": (json.dumps({**SOUND, "seconds": float("inf")}).encode(), "Infinity is no number of JSON"),
-    "not-a-number": (json.dumps({**SOUND, "seconds": float("nan")}).encode(), "NaN is no number of JSON"),
-    "beyond-all-numbers": (json.dumps(SOUND).encode()[:-1] + b', "seconds": 1e999}', "the number 1e999 is too large"),
     "list": ([SOUND], "not a JSON object"),
     "null": (None, "not a JSON object"),
     "foreign": ({"version": "2.0"}, "no schema_version"),
@@ -111,6 +108,17 @@ def test_malformed_manifest_is_refused_and_what_is_wrong_is_named(path, case):
 def test_optional_keys_may_be_null(path):
     document = {**SOUND, "pinned": None, "annotations": None, "size_bytes": None}
     assert manifest.load(_write(path, document)) == document
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_number_that_json_has_not_is_read_as_none_and_never_told_again(path, number):
+    raw = json.dumps({**SOUND, "duration_seconds": 7.5}).encode().replace(b"7.5", number.encode())
+    known = manifest.load(_write(path, raw))
+    assert known == {**SOUND, "duration_seconds": None}
+    json.dumps(known, allow_nan=False)
+    stored = json.dumps(SOUND).encode().replace(b'"stored_bytes": 7', b'"stored_bytes": ' + number.encode())
+    with pytest.raises(errors.BackupInvalid):
+        manifest.load(_write(path, stored))
 
 
 def test_manifest_that_is_too_large_is_refused_unread(path, monkeypatch):

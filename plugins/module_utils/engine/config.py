@@ -118,7 +118,7 @@ def _place_of(document, key, where):
 
 def _decode(raw, where):
     try:
-        document = jsontext.decode(raw)
+        document = jsontext.decode(raw, jsontext.refuse)
     except ValueError as error:
         raise errors.ConfigError(f"it is not valid JSON ({error})", path=where) from error
     if not isinstance(document, dict):

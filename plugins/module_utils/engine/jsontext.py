@@ -8,22 +8,22 @@ import json
 import math
 
 
-def decode(raw):
-    """The value of JSON text. ValueError with the cause for what is none; also for NaN, infinity, and numbers that
-    Python would read as infinity.
+def decode(raw, no_number):
+    """The value of JSON text; ValueError with the cause for what is none.
+
+    ``no_number`` is given the text of what Python reads and JSON has not, NaN and infinity, also as 1e999; what it
+    returns stands for it.
     """
+
+    def finite(text):
+        number = float(text)
+        return number if math.isfinite(number) else no_number(text)
+
     try:
-        return json.loads(raw, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(raw, parse_constant=no_number, parse_float=finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
-def _refuse(text):
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _finite(text):
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"the number {text[:20]} is too large")
-    return number
+def refuse(text):
+    raise ValueError(f"{text[:20]} is no number of JSON")

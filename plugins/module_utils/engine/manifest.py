@@ -96,7 +96,8 @@ def load(path):
 
 def decode(raw, path):
     try:
-        manifest = jsontext.decode(raw)
+        # One odd number makes no backup unusable, but nor is it told again.
+        manifest = jsontext.decode(raw, lambda _text: None)
     except ValueError as error:
         raise _invalid(path, f"it is not valid JSON ({error})") from error
     if not isinstance(manifest, dict):
