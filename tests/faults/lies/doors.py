@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import stat
 
@@ -84,10 +85,15 @@ def _bytes(path, facts):
         return file.read()
 
 
+def _finite(text):
+    return float(text) if math.isfinite(float(text)) else None
+
+
 def _unrecorded(raw):
     """A manifest without what a verification or a restore test writes into it; other bytes as they are."""
     try:
-        document = json.loads(raw)
+        # The engine writes null for a number that JSON has not.
+        document = json.loads(raw, parse_constant=lambda _text: None, parse_float=_finite)
     except (ValueError, TypeError, RecursionError):
         return raw
     if not isinstance(document, dict):
