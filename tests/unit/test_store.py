@@ -508,6 +508,14 @@ def test_bit_flipped_inside_a_value_is_found_by_the_hash(stored, tmp_path, compr
     assert not (tmp_path / "content.db").exists()
 
 
+@pytest.mark.parametrize("key", ["sha256", "content_sha256"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_sum_that_is_empty_is_that_of_nothing(stored, compression, key):
+    entry = stored(compression)
+    with pytest.raises(errors.BackupInvalid):
+        store.unpack(entry._replace(manifest={**entry.manifest, key: ""}), None)
+
+
 def test_size_that_the_manifest_leaves_open_is_no_leave_to_fill_the_disk(stored, tmp_path):
     entry = stored("gzip")
     raw = gzip.compress(bytes(2_000_000))

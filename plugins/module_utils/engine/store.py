@@ -331,7 +331,7 @@ def _copied(entry, known, path, progress, durable):
 
 def _require_match(entry, known, stored, content):
     for key, digest in (("sha256", stored), ("content_sha256", content)):
-        if known.get(key) and known[key] != digest:
+        if known.get(key) is not None and known[key] != digest:
             raise errors.BackupInvalid(
                 "its bytes are not those that were backed up: the SHA-256 differs from its manifest's", path=entry.path
             )
