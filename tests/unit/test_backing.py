@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
-from engine import manifest, operations
+from engine import errors, manifest, operations
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -20,3 +21,11 @@ def test_newest_backup_that_does_not_tell_its_content_is_no_reason_to_skip(datab
     with open(path, "wb") as file:
         file.write(manifest.encode(document))
     assert operations.backup(check=check, **place)["changed"] is True
+
+
+@pytest.mark.parametrize("odd", [7, ["x"], None])
+def test_source_path_that_is_no_text_names_no_database(database, backup_dir, tmp_path, odd):
+    made = operations.backup(database=database, backup_dir=str(backup_dir))["backup"]
+    manifest.update(manifest.path_for(made["path"]), source={**made["source"], "path": odd})
+    with pytest.raises(errors.BackupError):
+        operations.restore(database=str(tmp_path) + os.sep, backup_dir=str(backup_dir), check=True, force=True)

@@ -87,7 +87,6 @@ MALFORMED = {
     "size-without-end": ({**SOUND, "size_bytes": 10**400}, "'size_bytes' is out of range"),
     "owner-nobody-can-be": ({**SOUND, "source": {"uid": 2**32 - 1}}, "'uid' is out of range"),
     "owner-negative": ({**SOUND, "source": {"gid": -1}}, "'gid' is out of range"),
-    "path-no-text": ({**SOUND, "source": {"path": 7}}, "'path' is not of type str"),
     "owner-text": ({**SOUND, "source": {"gid": "0"}}, "'gid' is not of type int"),
     "mode-without-end": ({**SOUND, "source": {"mode": "7" * 40}}, "'mode' is no file mode"),
     "mode-negative": ({**SOUND, "source": {"mode": "-1"}}, "'mode' is no file mode"),

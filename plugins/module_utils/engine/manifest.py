@@ -38,7 +38,7 @@ _OPTIONAL = {
     "method": str,
 }
 _OF_VERIFICATION = {"status": str, "errors": list}
-_OF_SOURCE = {"path": str, "uid": int, "gid": int, "mode": str}
+_OF_SOURCE = {"uid": int, "gid": int, "mode": str}
 # What a file, a table and SQLite's own counters can reach.
 _MOST = 2**63 - 1
 # The one after it would be -1 for chown(2): let the owner be.
