@@ -8,8 +8,8 @@ import sqlite3
 
 
 class Connection(sqlite3.Connection):
-    """Where SQLite's message is no UTF-8, Python 3.11 and newer raise UnicodeDecodeError, and older ones leave it empty:
-    here it is SQLite's error, in words. SQLite's codes for damage never become an OperationalError.
+    """Where SQLite's message is no UTF-8, Python 3.11 and newer raise UnicodeDecodeError, and older ones leave it
+    empty: here it is SQLite's error, in words. SQLite's codes for damage never become an OperationalError.
     """
 
     def execute(self, *arguments):
