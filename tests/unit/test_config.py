@@ -164,6 +164,7 @@ BAD = {
     "cut-short": (b'{"databases": [', "not valid JSON"),
     "not-utf8": (b'{"a": "\xff"}', "not valid JSON"),
     "too-deep": (b"[" * 100_000, "not valid JSON"),
+    "beyond-all-numbers": (b'{"defaults": {"busy_timeout": 1e999}}', "not valid JSON"),
     "nan": (b'{"defaults": {"busy_timeout": NaN}}', "not valid JSON"),
     "infinity": (b'{"defaults": {"busy_timeout": -Infinity}}', "not valid JSON"),
     "list": ([], "not a JSON object"),

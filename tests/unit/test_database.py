@@ -200,6 +200,21 @@ def test_text_that_is_no_utf8_can_be_read(database):
     connection.close()
 
 
+def test_damage_that_sqlite_tells_in_words_that_are_no_utf8_is_an_error_of_sqlite(database):
+    with open(database, "r+b") as file:
+        raw = file.read()
+        file.seek(raw.index(b"CREATE TABLE"))
+        file.write(b"\xeb\x06EATE TABL")
+        file.seek(raw.index(b"tablet") + 5)
+        file.write(b"\xeb")
+    connection = room.connect(database)
+    with pytest.raises(sqlite3.DatabaseError) as told:
+        connection.execute("PRAGMA page_count")
+    connection.close()
+    error = room.translate(told.value, database)
+    assert error.error_code == "database_corrupt" and error.message.replace("\n", "").isprintable()
+
+
 def test_sidecars_lists_those_that_are_there(tmp_path):
     (tmp_path / "x.db-wal").write_bytes(b"123")
     (tmp_path / "x.db-journal").write_bytes(b"")

@@ -100,3 +100,8 @@ def test_os_error_about_an_open_file_names_no_number():
 def test_os_error_names_the_file_that_the_system_named():
     assert errors.from_os_error(OSError(errno.EIO, "x", b"/raw/\xff"), "/other").path == "/raw/\udcff"
     assert errors.from_os_error(OSError(errno.EACCES, "x", 5), "/other").path == "/other"  # 5 is a descriptor.
+
+
+def test_what_sqlite_says_of_a_damaged_file_commands_no_terminal():
+    said = errors.DatabaseCorrupt("malformed (\x06\x1b[2J\udcff)\nsecond line").message
+    assert "(\\x06\\x1b[2J\\udcff)\nsecond line" in said

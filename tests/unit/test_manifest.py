@@ -83,6 +83,13 @@ MALFORMED = {
     "pinned-text": ({**SOUND, "pinned": "no"}, "'pinned' is not of type bool"),
     "annotations-list": ({**SOUND, "annotations": []}, "'annotations' is not of type dict"),
     "size-text": ({**SOUND, "size_bytes": "7"}, "'size_bytes' is not of type int"),
+    "size-negative": ({**SOUND, "size_bytes": -1}, "'size_bytes' is out of range"),
+    "size-without-end": ({**SOUND, "size_bytes": 10**400}, "'size_bytes' is out of range"),
+    "owner-nobody-can-be": ({**SOUND, "source": {"uid": 2**32 - 1}}, "'uid' is out of range"),
+    "owner-negative": ({**SOUND, "source": {"gid": -1}}, "'gid' is out of range"),
+    "owner-text": ({**SOUND, "source": {"gid": "0"}}, "'gid' is not of type int"),
+    "mode-without-end": ({**SOUND, "source": {"mode": "7" * 40}}, "'mode' is no file mode"),
+    "mode-negative": ({**SOUND, "source": {"mode": "-1"}}, "'mode' is no file mode"),
     **{f"without-{key}": (_without(key), f"lacks '{key}'") for key in SOUND if key != "schema_version"},
 }
 
@@ -99,6 +106,17 @@ def test_malformed_manifest_is_refused_and_what_is_wrong_is_named(path, case):
 def test_optional_keys_may_be_null(path):
     document = {**SOUND, "pinned": None, "annotations": None, "size_bytes": None}
     assert manifest.load(_write(path, document)) == document
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_number_that_json_has_not_is_read_as_none_and_never_told_again(path, number):
+    raw = json.dumps({**SOUND, "duration_seconds": 7.5}).encode().replace(b"7.5", number.encode())
+    known = manifest.load(_write(path, raw))
+    assert known == {**SOUND, "duration_seconds": None}
+    json.dumps(known, allow_nan=False)
+    stored = json.dumps(SOUND).encode().replace(b'"stored_bytes": 7', b'"stored_bytes": ' + number.encode())
+    with pytest.raises(errors.BackupInvalid):
+        manifest.load(_write(path, stored))
 
 
 def test_manifest_that_is_too_large_is_refused_unread(path, monkeypatch):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -505,6 +506,25 @@ def test_bit_flipped_inside_a_value_is_found_by_the_hash(stored, tmp_path, compr
         store.unpack(entry, path)
     assert caught.value.path == entry.path
     assert not (tmp_path / "content.db").exists()
+
+
+@pytest.mark.parametrize("key", ["sha256", "content_sha256"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_sum_that_is_empty_is_that_of_nothing(stored, compression, key):
+    entry = stored(compression)
+    with pytest.raises(errors.BackupInvalid):
+        store.unpack(entry._replace(manifest={**entry.manifest, key: ""}), None)
+
+
+def test_size_that_the_manifest_leaves_open_is_no_leave_to_fill_the_disk(stored, tmp_path):
+    entry = stored("gzip")
+    raw = gzip.compress(bytes(2_000_000))
+    with open(entry.path, "wb") as file:
+        file.write(raw)
+    known = {**entry.manifest, "size_bytes": None, "sha256": hashlib.sha256(raw).hexdigest(), "content_sha256": None}
+    with pytest.raises(errors.BackupInvalid) as caught:
+        store.unpack(entry._replace(manifest=known, stored_bytes=len(raw)), str(tmp_path / "content.db"))
+    assert "expands to more than" in caught.value.cause and not (tmp_path / "content.db").exists()
 
 
 def test_content_that_is_not_that_of_the_manifest_is_found_under_a_right_outer_hash(stored):

@@ -128,6 +128,18 @@ def test_undo_of_a_raw_copy_must_be_confirmed_and_refuses_changed_bytes_and_a_he
     assert sorted(os.listdir(os.path.dirname(place.path))) == ["app.db"]
 
 
+def test_undo_of_a_raw_copy_whose_log_is_gone_is_refused(place):
+    place.damage_header()
+    with open(place.path + "-wal", "wb") as log:
+        log.write(b"what was committed last")
+    kept = place.restore()["pre_restore_backup"]
+    assert files.size(kept + "-wal")
+    os.unlink(kept + "-wal")
+    with pytest.raises(errors.BackupInvalid, match="a part of what was kept is gone"):
+        place.restore(undo=True)
+    assert place.rows() == 200 and journal.pending(place.path) is None
+
+
 def test_undo_brings_back_a_copy_that_did_not_pass_its_verification(place):
     with open(place.path, "r+b") as file:
         file.seek(4096 * 2 + 8)

@@ -7,7 +7,7 @@ import pathlib
 import shutil
 
 import pytest
-from engine import catalog, errors, files, manifest, store, validating
+from engine import catalog, errors, files, manifest, operations, store, validating
 from engine import session as session_room
 
 
@@ -102,6 +102,18 @@ def test_check_mode_finds_the_same_and_records_nothing(make, check):
     error, rows = check(record=False)
     assert isinstance(error, errors.BackupInvalid) and error.details["changed"] is True
     assert pathlib.Path(manifest.path_for(path)).read_bytes() == before
+
+
+def test_backup_that_could_be_compared_with_nothing_is_told(make, target):
+    def warnings(**options):
+        return operations.validate(backup_dir=target.backup_dir, name=target.name, **options)["warnings"]
+
+    path = make()
+    assert warnings() == []
+    os.unlink(manifest.path_for(path))
+    (warning,) = warnings()
+    assert os.path.basename(path) in warning and "compared with nothing" in warning and "no manifest" in warning
+    assert warnings(adopt=True) == []
 
 
 def test_only_what_is_named_is_looked_at(make, check):

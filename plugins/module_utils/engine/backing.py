@@ -62,7 +62,7 @@ def planned(session, wish, ready_to):
         _require_limit(session, order)
     newest = catalog.newest_verified(entries)
     compare = not skipped and wish.unless_unchanged and newest is not None
-    if compare and _content_now(session, order.method) == newest.manifest["content_sha256"]:
+    if compare and _content_now(session, order.method) == newest.manifest.get("content_sha256"):
         skipped = _unchanged(newest)
     plan = {"database": target.database, "backup_dir": target.backup_dir, "method": ready_to.method}
     plan["method_reason"] = ready_to.reason
@@ -98,7 +98,7 @@ def make(session, wish, order):
     _require_limit(session, order)
     newest = catalog.newest_verified(entries)
     if wish.unless_unchanged and newest is not None:
-        order = order._replace(unless_equal_to=newest.manifest["content_sha256"])
+        order = order._replace(unless_equal_to=newest.manifest.get("content_sha256"))
     made = store.make(target, order, session.progress)
     if made.path is None:
         skipped = _unchanged(newest)

@@ -8,11 +8,10 @@ application's ``Backup`` block, then `settings.DEFAULTS`.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import NamedTuple
 
-from . import catalog, errors, files
+from . import catalog, errors, files, jsontext
 from . import settings as room
 
 PATH = "/etc/digitalme-backup/config.json"
@@ -119,16 +118,12 @@ def _place_of(document, key, where):
 
 def _decode(raw, where):
     try:
-        document = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        document = jsontext.decode(raw, jsontext.refuse)
+    except ValueError as error:
         raise errors.ConfigError(f"it is not valid JSON ({error})", path=where) from error
     if not isinstance(document, dict):
         raise errors.ConfigError("it is not a JSON object", path=where)
     return document
-
-
-def _refuse_constant(text):
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def _object(document, key, where):

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import threading
 
-from . import errors, files
+from . import errors, files, wording
 from .header import looks_encrypted, parse_header
 
 SIDECARS = ("-wal", "-shm", "-journal")
@@ -43,7 +43,7 @@ def close_raw(descriptor, beside=None):
         os.close(descriptor)  # Still guarded: nobody opens a connection and takes a lock in between.
 
 
-class Connection(sqlite3.Connection):
+class Connection(wording.Connection):
     """A connection that is counted, so that raw descriptors of its file outlive its locks."""
 
     _key: tuple[int, int] | None = None

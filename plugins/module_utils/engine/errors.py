@@ -17,6 +17,11 @@ def show(path):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(path))
 
 
+def show_lines(text):
+    """What SQLite or the system says, with its lines: other control characters could command a terminal."""
+    return "\n".join(show(line) for line in str(text).split("\n"))
+
+
 def excerpt(value):
     """What somebody gave, as one printable line of bounded length."""
     text = show(value)
@@ -48,7 +53,7 @@ class BackupError(Exception):
     @property
     def message(self):
         where = "" if self.path is None else show(self.path) + ": "
-        return f"{where}{self.cause}. {self.hint}"
+        return f"{where}{show_lines(self.cause)}. {self.hint}"
 
     def as_result(self):
         """The fields that a failed module, command line or API call answers with."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 
-from . import __version__, clock, errors, files
+from . import __version__, clock, errors, files, jsontext
 
 SCHEMA_VERSION = 1
 SUFFIX = ".json"
@@ -37,6 +38,12 @@ _OPTIONAL = {
     "method": str,
 }
 _OF_VERIFICATION = {"status": str, "errors": list}
+_OF_SOURCE = {"uid": int, "gid": int, "mode": str}
+# What a file, a table and SQLite's own counters can reach.
+_MOST = 2**63 - 1
+# The one after it would be -1 for chown(2): let the owner be.
+_LARGEST_ID = 2**32 - 2
+_MODE = re.compile(r"[0-7]{1,4}")
 
 
 def path_for(backup_path):
@@ -88,8 +95,9 @@ def load(path):
 
 def decode(raw, path):
     try:
-        manifest = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        # One odd number makes no backup unusable, but nor is it told again.
+        manifest = jsontext.decode(raw, lambda _text: None)
+    except ValueError as error:
         raise _invalid(path, f"it is not valid JSON ({error})") from error
     if not isinstance(manifest, dict):
         raise _invalid(path, "it is not a JSON object")
@@ -102,13 +110,12 @@ def decode(raw, path):
         if key not in manifest:
             raise _invalid(path, f"it lacks '{key}'")
         _require_kind(manifest, key, kind, path)
-    for holder, optional in ((manifest, _OPTIONAL), (manifest["verification"], _OF_VERIFICATION)):
+    parts = ((manifest, _OPTIONAL), (manifest["verification"], _OF_VERIFICATION), (manifest["source"], _OF_SOURCE))
+    for holder, optional in parts:
         for key, kind in optional.items():
             if holder.get(key) is not None:
                 _require_kind(holder, key, kind, path)
-    tables = manifest["source"].get("tables")
-    if tables is not None and not (isinstance(tables, dict) and all(isinstance(rows, int) for rows in tables.values())):
-        raise _invalid(path, "its source's tables are not row counts")
+    _require_source(manifest["source"], path)
     try:
         clock.parse(manifest["created_at"])
     except ValueError as error:
@@ -120,6 +127,19 @@ def _require_kind(manifest, key, kind, path):
     value = manifest[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _invalid(path, f"its '{key}' is not of type {kind.__name__}")
+    if kind is int and not 0 <= value <= _MOST:
+        raise _invalid(path, f"its '{key}' is out of range")
+
+
+def _require_source(source, path):
+    tables = source.get("tables")
+    if tables is not None and not (isinstance(tables, dict) and all(isinstance(rows, int) for rows in tables.values())):
+        raise _invalid(path, "its source's tables are not row counts")
+    for key in ("uid", "gid"):
+        if (source.get(key) or 0) > _LARGEST_ID:
+            raise _invalid(path, f"its source's '{key}' is out of range")
+    if source.get("mode") is not None and not _MODE.fullmatch(source["mode"]):
+        raise _invalid(path, "its source's 'mode' is no file mode")
 
 
 def _invalid(path, cause):

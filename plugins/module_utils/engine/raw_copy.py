@@ -71,6 +71,10 @@ def _prepare(session, steps, path, live):
         files.require_space(os.path.dirname(live_path), size, "the old content")
         with open(manifest.path_for(path), "rb") as source:
             sums = json.loads(source.read()).get("sha256_of", {})
+        # Without its log a database has an older content, or none.
+        for name in sums:
+            if not files.exists(os.path.join(os.path.dirname(path), name)):
+                raise errors.BackupInvalid("a part of what was kept is gone", path=name)
         for suffix in suffixes:
             files.remove(staged + suffix)
             copying.copy(path + suffix, staged + suffix)

@@ -144,8 +144,8 @@ def database_in(database, reference, backup_dir, name, config_path=None):
         entry = catalog.resolve(reference, found.backup_dir, found.name)
     except errors.BackupError:
         return database
-    path = (entry.manifest or {}).get("source", {}).get("path") or ""
-    return os.path.join(database, os.path.basename(path))
+    path = (entry.manifest or {}).get("source", {}).get("path")
+    return os.path.join(database, os.path.basename(path) if isinstance(path, str) else "")
 
 
 def _configured(config_path):

@@ -299,7 +299,7 @@ def unpack(entry, path, progress=None, *, durable=True):
         return _copied(entry, known, path, progress, durable)
     stored, content = hashlib.sha256(), hashlib.sha256()
     report = _staged(progress, "stage")
-    most = known.get("size_bytes", entry.stored_bytes * LIKELY_RATIO)
+    most = entry.stored_bytes * LIKELY_RATIO if known.get("size_bytes") is None else known["size_bytes"]
     try:
         size = compress.expand(
             entry.path, path, method, stored=stored, content=content, durable=durable, limit=most, progress=report
@@ -331,7 +331,7 @@ def _copied(entry, known, path, progress, durable):
 
 def _require_match(entry, known, stored, content):
     for key, digest in (("sha256", stored), ("content_sha256", content)):
-        if known.get(key) and known[key] != digest:
+        if known.get(key) is not None and known[key] != digest:
             raise errors.BackupInvalid(
                 "its bytes are not those that were backed up: the SHA-256 differs from its manifest's", path=entry.path
             )

@@ -67,6 +67,9 @@ def _one(session, entry, adopt, record):
         row["changed"] = row["adopted"] = True
         if record:
             _adopt(session, entry, found)
+    if entry.manifest is None and not row["adopted"]:
+        why = "; ".join(entry.problems)
+        session.warnings.append(f"{entry.file}: its bytes could be compared with nothing: {why}")
     return row
 
 

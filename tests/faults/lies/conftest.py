@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Makes the rooms of these tests importable; tells at the end how many lies were told, and what became of them."""
+
+from __future__ import annotations
+
+import collections
+import os
+import pathlib
+import sys
+import tempfile
+
+import pytest
+from engine import config
+
+HERE = pathlib.Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+
+_told: collections.Counter = collections.Counter()
+_kinds: collections.Counter = collections.Counter()
+_doors: collections.Counter = collections.Counter()
+_peaks: list = []
+_fuzzed: list = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_world(tmp_path_factory):
+    """Nothing here reads the host's configuration or writes into the caller's home."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("BACKUP_", "DIGITALME_")):
+                patch.delenv(name)
+        patch.setattr(config, "PATH", str(home / "no" / "config.json"))
+        patch.setenv("HOME", str(home))
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_place(tmp_path_factory):
+    """A directory in memory where there is one."""
+    if not os.path.isdir("/dev/shm"):
+        yield str(tmp_path_factory.mktemp("place"))
+        return
+    with tempfile.TemporaryDirectory(prefix="digitalme-test-", dir="/dev/shm") as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def tally():
+    """tally(kind, door, outcome, whether nothing was changed, how it Ended): count a lie that was told."""
+
+    def count(kind, door, outcome, same, ended):
+        _told[f"{outcome}, and nothing had been changed" if same else outcome] += 1
+        _kinds[kind] += 1
+        _doors[door] += 1
+        _peaks.append((ended.peak, ended.peak_of_programs))
+
+    return count
+
+
+@pytest.fixture
+def fuzz_report():
+    """fuzz_report(line): say it at the end."""
+    return _fuzzed.append
+
+
+def pytest_terminal_summary(terminalreporter):
+    write = terminalreporter.write_line
+    if _told:
+        for counted in (_kinds, _doors, _told):
+            write("; ".join(f"{what}: {number}" for what, number in sorted(counted.items())))
+        own, programs = (max(peaks) / 2**20 for peaks in zip(*_peaks))
+        write(f"most memory: {own:.1f} MiB, of programs {programs:.1f} MiB")
+        tried = sum(_told.values())
+        write(
+            f"lies tried: {tried}; survived: {tried - sum(n for what, n in _told.items() if what.startswith('FAILED'))}"
+        )
+    for line in _fuzzed:
+        write(line)
