@@ -156,11 +156,11 @@ def _swap(restore, staged):
     After an error of ours the old content is there and the restore has ended. Any other exception (an interrupt) leaves
     the journal for the next run, as a kill does.
     """
-    with restore.steps.step("restore") as row:
+    with restore.steps.step("restore") as row, contextlib.ExitStack() as held:
         try:
             watch = None if restore.plan.strategy == "replace" else _write_in_place(restore, staged)
             if watch is None:
-                _replace(restore, staged)
+                _replace(restore, staged, held)
         except (errors.BackupError, OSError) as error:
             _undo(restore, error)
             _end(restore, "undone", "the old content is in its place")
@@ -198,14 +198,14 @@ def _write_in_place(restore, staged):
     return watch
 
 
-def _replace(restore, staged):
+def _replace(restore, staged, held):
     plan, log, path = restore.plan, restore.log, restore.path
     existed = plan.live != "absent"
     log.note(journal_room.CAPTURED, strategy="replace", existed=existed)
     swap.dress(staged.path, path, _dress(plan.entry.manifest or {}))
     # Where SQLite failed to write in place it is not asked to fold the log either.
     live = plan.live if plan.strategy == "replace" else "damaged"
-    swap.replace(staged.path, path, live, log)
+    swap.replace(staged.path, path, live, log, held)
 
 
 def _dress(known):
