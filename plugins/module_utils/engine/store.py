@@ -43,6 +43,7 @@ class Order(NamedTuple):
     pinned_until: str | None = None
     annotations: dict | None = None
     unless_equal_to: str | None = None
+    newest: catalog.Entry | None = None
 
 
 class Made(NamedTuple):
@@ -60,9 +61,8 @@ def clean(target):
         group = [name for name in left if name.startswith(".") == hidden]
         files.remove_durably(*(os.path.join(target.backup_dir, name) for name in group))
         removed += group
-    for scratch in (scratch_dir(target), *_drill_that_was_killed(target)):
-        if os.path.isdir(scratch):
-            files.remove_tree(scratch)
+    for scratch in (scratch_dir(target), drill_dir(target)):
+        if os.path.isdir(scratch) and _removed(scratch, target):
             removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
     return removed
 
@@ -85,8 +85,11 @@ def drill_lock(target, elsewhere=None):
     return drill_dir(target, elsewhere) + ".lock"
 
 
-def _drill_that_was_killed(target):
-    return [] if lock.is_held(drill_lock(target)) else [drill_dir(target)]
+def _removed(scratch, target):
+    if scratch == drill_dir(target):  # Under the lock of drills: one that begins in this moment waits for it.
+        return lock.when_free(drill_lock(target), files.remove_tree, scratch)
+    files.remove_tree(scratch)
+    return True
 
 
 def space_needed(target, compression="none"):
@@ -199,9 +202,9 @@ def _describe(target, order, file, moment, taken, raw, progress):
         "verification": findings.as_dict(checked_at, seconds),
         "tool": manifest.tool(),
     }
-    if order.pinned_until:
-        document["pinned_until"] = order.pinned_until
-    return document
+    ahead = order.newest and clock.ahead(order.newest.created_at, moment)
+    more = {"pinned_until": order.pinned_until, "made_after": order.newest.file if ahead else None}
+    return {**document, **{key: value for key, value in more.items() if value}}
 
 
 def _source(target, taken, copied, findings, size):
