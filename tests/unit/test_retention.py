@@ -72,7 +72,8 @@ def test_backup_of_a_time_when_the_clock_was_behind_stays_as_long_as_the_one_bef
     assert [row.keep for row in plan.decisions] == [True, True, False]
     assert plan.decisions[1].reasons == (f"made after {before.file}, when the clock was behind",)
     assert [row.keep for row in _plan([_entry(NOW), behind]).decisions] == [True, False]
-    assert [row.keep for row in _plan([before, behind._replace(manifest={"made_after": [1]})]).decisions] == [True, False]
+    strange = behind._replace(manifest={"made_after": [1]})
+    assert [row.keep for row in _plan([before, strange]).decisions] == [True, False]
 
 
 def test_newest_verified_stays_under_every_policy():

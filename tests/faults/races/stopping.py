@@ -27,9 +27,9 @@ class _Stopper(killing._Tracer):
         super().__init__(pid, os.fsencode(below), None, None, 0, counts, [])
         self._stop_at, self._meanwhile, self._then_kill = stop_at, meanwhile, then_kill
 
-    def _at_call(self):
+    def _at_call(self, thread):
         before = len(self._calls)
-        super()._at_call()
+        super()._at_call(thread)
         if not before < len(self._calls) == self._stop_at:
             return
         try:
@@ -43,7 +43,8 @@ class _Stopper(killing._Tracer):
 
     def _end(self):
         os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        while os.waitpid(-1, killing._ANY_THREAD)[0] != self._pid:
+            pass  # The process has gone when all its threads have.
 
 
 class _Filler(killing._Tracer):
@@ -53,13 +54,13 @@ class _Filler(killing._Tracer):
         super().__init__(pid, os.fsencode(below), None, None, 0, None, [])
         self._full_at = full_at
 
-    def _at_call(self):
+    def _at_call(self, thread):
         before = len(self._calls)
-        super()._at_call()
+        super()._at_call(thread)
         if before < len(self._calls) >= self._full_at and self._calls[-1].split(" ", 1)[0] in _TAKE_ROOM:
             # There is no call of number -1: it is skipped, and what is in the register is its answer.
-            killing._ptrace(killing._POKE_USER, self._pid, killing._NUMBER, ctypes.c_ulong(-1).value)
-            killing._ptrace(killing._POKE_USER, self._pid, killing._RETURNED, ctypes.c_ulong(-errno.ENOSPC).value)
+            killing._ptrace(killing._POKE_USER, thread, killing._NUMBER, ctypes.c_ulong(-1).value)
+            killing._ptrace(killing._POKE_USER, thread, killing._RETURNED, ctypes.c_ulong(-errno.ENOSPC).value)
 
 
 def run(function, below, stop_at, meanwhile, *, then_kill=False, counts=None):

@@ -54,8 +54,8 @@ class Site:
 
     def judge(self, done, begin, end):
         """What is there now against what every writer knows to be committed."""
+        now = time.monotonic_ns()  # What is committed later may be read or not.
         era, found = tellable.read(self.path)
-        now = time.monotonic_ns()
         assert era == ("A" if done else "B")
         if done:
             assert self.saved <= found, "a part of the backup is missing"
