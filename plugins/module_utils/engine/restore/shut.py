@@ -17,7 +17,7 @@ import errno
 import os
 import struct
 
-from .. import clock, errors, files
+from .. import clock, errors, files, processes
 
 try:
     import fcntl
@@ -27,6 +27,7 @@ except ImportError:  # Windows, where nothing that is open is renamed over.
 # SQLite's pending byte, its reserved byte and the 510 bytes of its shared locks.
 _FIRST, _LENGTH = 0x40000000, 512
 _PATIENCE, _PAUSE = 0.1, 0.01
+_PARTING = 30.0
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 
 
@@ -50,9 +51,24 @@ def shut(path):
             if clock.monotonic() >= deadline:
                 raise errors.DatabaseBusy("another connection uses it", path=path)
             clock.sleep(_PAUSE)
-        yield
+        try:
+            yield
+        finally:
+            _outlast_users(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _outlast_users(descriptor):
+    """Where a restore was undone, its file has no name any more. Who has opened it meanwhile would find the log and the
+    journal of the old file by their names, and write into them: it is let in nowhere until it has closed the file.
+    """
+    deadline = clock.monotonic() + _PARTING
+    facts = os.fstat(descriptor)
+    while facts.st_nlink == 0 and clock.monotonic() < deadline:
+        if not processes.users({(facts.st_dev, facts.st_ino)})[0]:
+            return
+        clock.sleep(_PAUSE)
 
 
 def _locked(descriptor, command):
