@@ -61,9 +61,13 @@ def clean(target):
         group = [name for name in left if name.startswith(".") == hidden]
         files.remove_durably(*(os.path.join(target.backup_dir, name) for name in group))
         removed += group
-    for scratch in (scratch_dir(target), drill_dir(target)):
-        if os.path.isdir(scratch) and _removed(scratch, target):
-            removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
+    scratch, drill = scratch_dir(target), drill_dir(target)
+    if os.path.isdir(scratch):
+        files.remove_tree(scratch)
+        removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
+    # Under the lock of drills: one that begins in this moment waits for it.
+    if os.path.isdir(drill) and lock.when_free(drill_lock(target), files.remove_tree, drill):
+        removed.append(os.path.join(catalog.STATE, os.path.basename(drill)))
     return removed
 
 
@@ -83,13 +87,6 @@ def drill_dir(target, elsewhere=None):
 
 def drill_lock(target, elsewhere=None):
     return drill_dir(target, elsewhere) + ".lock"
-
-
-def _removed(scratch, target):
-    if scratch == drill_dir(target):  # Under the lock of drills: one that begins in this moment waits for it.
-        return lock.when_free(drill_lock(target), files.remove_tree, scratch)
-    files.remove_tree(scratch)
-    return True
 
 
 def space_needed(target, compression="none"):
