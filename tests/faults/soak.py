@@ -150,6 +150,7 @@ class Soak:
     def run(self, seconds):
         self.writer = self._writer()
         gate = Gate(self.site)
+        gate.ask("backup", pinned=False, annotations={})  # It loads what it needs.
         scheduler = self.site.start("scheduler")
         watched = {"gate": Growth(gate.process.pid), "scheduler": Growth(scheduler.pid), "this": Growth(os.getpid())}
         ends = time.monotonic() + seconds
