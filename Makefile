@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 # A stale copy of the collection in the user's own folder must not shadow the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/ansible/collections
 
-.PHONY: help drill test lint sanity unit integration faults format reference attack bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
+.PHONY: help drill test lint sanity unit integration faults soak format reference attack bench bench-api bench-fleet bench-drills bench-report bench-restore molecule windows-smoke build lock clean run-environment dev-environment
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,9 @@ integration: dev-environment ## modules and playbooks through Ansible, the house
 
 faults: dev-environment ## break everything that can break, all of it (CI does a sample): hours on a slow machine
 	FAULTS=all $(BIN)/python -m pytest -s tests/faults
+
+soak: dev-environment ## an hour of backups every second, with random kills
+	$(BIN)/python tests/faults/soak.py --seconds 3600
 
 bench-api: dev-environment ## what the REST API answers under load, with wrk (BACKUPS=1000 CONNECTIONS=32 SECONDS=6 ROUNDS=3)
 	$(BIN)/python bench/api.py

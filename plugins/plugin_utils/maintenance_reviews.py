@@ -8,7 +8,7 @@ import math
 import statistics
 from typing import NamedTuple
 
-from ansible_collections.digitalme.backup.plugins.module_utils.engine import clock, retention
+from ansible_collections.digitalme.backup.plugins.module_utils.engine import clock
 from ansible_collections.digitalme.backup.plugins.module_utils.engine.review import finding
 
 from .report import model, words
@@ -97,7 +97,7 @@ def _unreviewed(host, database, cause, todo):
 
 
 def _clock(host, skew):
-    if skew is None or abs(skew) <= retention.CLOCK_SKEW_SECONDS:
+    if skew is None or abs(skew) <= clock.SKEW_SECONDS:
         return
     what = f"its clock is {words.span(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the controller's"
     told = {"id": "clock_differs", "severity": "medium", "finding": what, "why": _WHY_CLOCK}

@@ -309,6 +309,48 @@ def test_backup_that_goes_while_it_is_listed_does_not_stop_the_listing(put_backu
     assert list(scan()) == ["app_20261121_020000.db"]
 
 
+def _directory_as_it_was(monkeypatch, names):
+    """The directory is read while its names change: what `listing` saw is not what is there now."""
+    monkeypatch.setattr(catalog, "listing", lambda _directory: set(names))
+
+
+def test_backup_that_is_finished_while_the_directory_is_read_is_not_missing(put_backup, scan, monkeypatch):
+    file = os.path.basename(put_backup())
+    _directory_as_it_was(monkeypatch, [file + ".json"])  # Neither under its partial name nor under its own.
+    assert [(entry.file, entry.status) for entry in scan().values()] == [(file, "verified")]
+
+
+def test_unfinished_backup_whose_partial_name_was_not_seen_is_not_missing(put_backup, scan, monkeypatch):
+    path = put_backup()
+    directory, file = os.path.split(path)
+    os.rename(path, os.path.join(directory, catalog.partial(file)))
+    _directory_as_it_was(monkeypatch, [file + ".json"])
+    assert scan() == {}
+
+
+def test_backup_that_is_removed_while_the_directory_is_read_is_not_there(put_backup, scan, monkeypatch):
+    path = put_backup()
+    file = os.path.basename(path)
+    os.unlink(path)
+    os.unlink(path + ".json")
+    _directory_as_it_was(monkeypatch, [file + ".json"])
+    assert scan() == {}
+
+
+def test_backup_and_manifest_that_go_between_two_looks_are_not_unverified(put_backup, scan, monkeypatch):
+    path = put_backup()
+    real = files.exists
+
+    def exists(asked):
+        if asked == path + ".json" and real(path):
+            os.unlink(path)  # As retention does, after it was seen: the backup, then its manifest.
+            os.unlink(path + ".json")
+        return real(asked)
+
+    monkeypatch.setattr(files, "exists", exists)
+    assert scan() == {}
+
+
 # --- a manifest that somebody else wrote -----------------------------------------------------------------------------
 
 ODD_VALUES = [None, True, 0, -1, 1e308, "", "x", "\ud800", [], [1], [None, {}], {}, {"status": []}, {"errors": 5}]

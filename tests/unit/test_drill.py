@@ -461,6 +461,24 @@ def test_drill_that_was_killed_leaves_nothing_after_the_next_run(host, child, ma
     assert not os.path.exists(left)
 
 
+def test_what_a_killed_drill_left_is_removed_under_the_lock_of_drills(host, make_target, monkeypatch):
+    """A drill that begins in this moment waits, and does not lose the place that it has just made."""
+    target = make_target(name="app")
+    left = store.drill_dir(target)
+    host.backup()
+    os.makedirs(left)
+    held = []
+    real = files.remove_tree
+
+    def remove_tree(path):
+        held.append(path != left or lock.is_held(store.drill_lock(target)))
+        real(path)
+
+    monkeypatch.setattr(files, "remove_tree", remove_tree)
+    host.backup()
+    assert held and all(held) and not os.path.exists(left)
+
+
 def test_drill_that_is_recorded_while_the_name_is_busy_only_warns(host, make_target):
     host.configure(busy_timeout=0.0)
     with lock.held(make_target(name="app").lock_path, "backup", 0):

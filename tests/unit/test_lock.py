@@ -158,3 +158,32 @@ def test_owner_that_was_planted_is_unknown(path, owner):
     with open(path, "w", encoding="ascii") as file:
         json.dump(owner, file)
     assert lock.read_owner(path) is None
+
+
+ASK = """
+import sys, time
+from engine import lock
+print("asking", flush=True)
+while True: assert not lock.is_held(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no shared locks of a byte")
+def test_who_only_asks_is_not_taken_for_a_holder(path, child):
+    assert _free(path)
+    asking = child(ASK, path)
+    assert asking.stdout.readline().strip() == b"asking"
+    assert not any(lock.is_held(path) for _time in range(5000))
+    assert asking.poll() is None
+
+
+def test_what_is_done_when_the_lock_is_free_is_done_under_it(path):
+    assert lock.when_free(path, lambda: None) is False  # There is no place for it.
+    assert _free(path)
+    seen = []
+    assert lock.when_free(path, lambda: seen.append(lock.is_held(path))) is True
+    assert seen == [True] and not lock.is_held(path)
+
+
+def test_what_is_done_when_the_lock_is_free_is_not_done_while_it_is_held(path, holder):
+    assert lock.when_free(path, pytest.fail) is False

@@ -65,6 +65,17 @@ def test_min_keep_keeps_the_newest_however_old(min_keep, kept):
     assert _kept_ages(_days(30, 31, 32, 33), {**OPEN, "min_keep": min_keep}) == kept
 
 
+def test_backup_of_a_time_when_the_clock_was_behind_stays_as_long_as_the_one_before_it():
+    before = _entry(NOW - DAY)
+    behind = _entry(NOW - 400 * DAY, made_after=before.file)
+    plan = _plan([before, behind, _entry(NOW - 401 * DAY)])
+    assert [row.keep for row in plan.decisions] == [True, True, False]
+    assert plan.decisions[1].reasons == (f"made after {before.file}, when the clock was behind",)
+    assert [row.keep for row in _plan([_entry(NOW), behind]).decisions] == [True, False]
+    strange = behind._replace(manifest={"made_after": [1]})
+    assert [row.keep for row in _plan([before, strange]).decisions] == [True, False]
+
+
 def test_newest_verified_stays_under_every_policy():
     for policy in (OPEN, {**BARE, "keep_yearly": 1}, {**OPEN, "max_files": 1}):
         assert _kept_ages(_days(1000, 2000), policy)[0] == 1000

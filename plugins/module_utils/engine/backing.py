@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, compress, database, errors, files, snapshot, store, verify
+from . import catalog, clock, compress, database, errors, files, manifest, snapshot, store, verify
 from . import session as room
 
 
@@ -96,6 +96,9 @@ def make(session, wish, order):
         session.tell(skipped=skipped)
         return session.result(changed=False, backup=None, skipped_reason=skipped, recovered=session.recovered)
     _require_limit(session, order)
+    _warn_of_two_hosts(session, entries)
+    regular = [entry for entry in entries if entry.kind == "regular" and entry.created_at]
+    order = order._replace(newest=regular[0] if regular else None)
     newest = catalog.newest_verified(entries)
     if wish.unless_unchanged and newest is not None:
         order = order._replace(unless_equal_to=newest.manifest.get("content_sha256"))
@@ -111,6 +114,11 @@ def make(session, wish, order):
         verification=made.manifest["verification"]["status"],
     )
     session.warnings.extend(made.manifest["verification"]["warnings"])
+    if made.manifest.get("made_after"):
+        session.warnings.append(
+            f"{made.manifest['made_after']}, which was there before, is in the future: this clock was set back, or was "
+            "ahead then; nothing expires until that is cleared up"
+        )
     stored = {**made.manifest, "path": made.path}
     if made.manifest["verification"]["status"] == "unverifiable":
         causes = "; ".join(row["message"] for row in made.manifest["verification"]["errors"])
@@ -118,6 +126,16 @@ def make(session, wish, order):
             f"the backup was stored, but cannot be verified here ({causes})", path=made.path, backup=stored
         )
     return session.result(changed=True, backup=stored, skipped_reason=None, recovered=session.recovered)
+
+
+def _warn_of_two_hosts(session, entries):
+    """Two databases under one name let each other's backups expire. One that has moved leaves no such order."""
+    hosts = [entry.manifest.get("host") for entry in entries if entry.manifest and entry.kind == "regular"]
+    if hosts and hosts[0] and hosts[0] != manifest.host() and manifest.host() in hosts:
+        session.warnings.append(
+            f"{errors.show(hosts[0])} has backed up under the name {session.target.name!r} since this host did: "
+            "give each a name or a directory of its own, for retention takes them for one"
+        )
 
 
 def _too_young(entries, seconds):

@@ -175,21 +175,10 @@ def names(backup_dir):
     return sorted({match.group("name") for match in matches if match})
 
 
-def database_of(backup_dir, name):
-    """The path of the database that the newest backup is of, by its manifest; None where that cannot be told."""
-    before = re.compile(rf"{re.escape(name)}_{STAMP}{STORED}{re.escape(manifest.SUFFIX)}")
-    found = sorted(entry for entry in listing(backup_dir) if before.fullmatch(entry))
-    try:
-        path = manifest.load(os.path.join(backup_dir, found[-1]))["source"].get("path") if found else None
-    except errors.BackupError:
-        return None
-    return path if isinstance(path, str) and os.path.isabs(path) else None
-
-
 def scan(backup_dir, name):
     """All entries of the name, newest first; those of unknown time last. A directory that is missing has none."""
     present = listing(backup_dir)
-    entries = []
+    entries: list = []
     for file in present:
         if file.startswith(".") or file.endswith(files.QUARANTINED):
             continue
@@ -200,9 +189,8 @@ def scan(backup_dir, name):
                 entries.append(_orphan(backup_dir, backup, name))
         elif belongs(file, name):
             with contextlib.suppress(errors.BackupNotFound):  # It was removed since the directory was read.
-                entry = read_entry(os.path.join(backup_dir, file), name)
-                if entry is not None:
-                    entries.append(entry)
+                entries.append(read_entry(os.path.join(backup_dir, file), name))
+    entries = [entry for entry in entries if entry is not None]
     entries.sort(key=_newest_first)
     return entries
 
@@ -248,13 +236,16 @@ def read_entry(path, name=None):
     if unfinished and not files.exists(manifest.path_for(path)):
         problem = f"a {unfinished[0]} file lies beside it: what that holds is missing in it, or it was never finished"
         return Entry(file, path, name, kind, created_at, "invalid", facts.st_size, None, (problem,))
-    if not files.exists(manifest.path_for(path)):
-        problem = "it has no manifest: adopt it (command 'validate --adopt') to make it count"
-        return Entry(file, path, name, kind, created_at, "unverified", facts.st_size, None, (problem,))
+    known, problem = None, "it has no manifest: adopt it (command 'validate --adopt') to make it count"
     try:
-        known = manifest.load(manifest.path_for(path))
+        if files.exists(manifest.path_for(path)):
+            known = manifest.load(manifest.path_for(path))
     except errors.BackupError as error:
-        return Entry(file, path, name, kind, created_at, "unverified", facts.st_size, None, (error.cause,))
+        problem = error.cause
+    if known is None:
+        if not files.exists(path):  # Both were removed just now, the manifest last.
+            raise errors.BackupNotFound("there is no such backup any more", path=path)
+        return Entry(file, path, name, kind, created_at, "unverified", facts.st_size, None, (problem,))
     if known["file"] != file or known["name"] != name:
         problem = f"its manifest is of another backup: {known['file']!r} of {known['name']!r}"
         return Entry(file, path, name, kind, created_at, "unverified", facts.st_size, None, (problem,))
@@ -287,10 +278,18 @@ def _judge(known, size):
 
 
 def _orphan(backup_dir, file, name):
+    """The entry of a manifest that was seen without its backup; None where it is now an unfinished one's, or gone."""
+    path = os.path.join(backup_dir, file)
+    if files.exists(os.path.join(backup_dir, partial(file))):
+        return None
+    with contextlib.suppress(errors.BackupNotFound):
+        return read_entry(path, name)
+    if not files.exists(manifest.path_for(path)):
+        return None
     match = ANY_BACKUP.fullmatch(file)
     problem = "its file is gone: only the manifest is left"
     kind = "pre_restore" if match and match.group("pre") else "regular"
-    return Entry(file, os.path.join(backup_dir, file), name, kind, _stamped(match), "missing", 0, None, (problem,))
+    return Entry(file, path, name, kind, _stamped(match), "missing", 0, None, (problem,))
 
 
 def newest_verified(entries):

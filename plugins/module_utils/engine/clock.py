@@ -8,6 +8,8 @@ import datetime as _datetime
 import time as _time
 
 UTC = _datetime.timezone.utc
+# What two clocks may differ by.
+SKEW_SECONDS = 300
 
 
 def now():
@@ -63,6 +65,11 @@ def parse(text):
 
 def seconds_between(earlier, later):
     return (later - earlier).total_seconds()
+
+
+def ahead(moment, now):
+    """Whether a time is so far in the future that a clock was set, and not two clocks differ a little."""
+    return seconds_between(now, moment) > SKEW_SECONDS
 
 
 def after(moment, seconds):

@@ -281,9 +281,11 @@ def _interrupted(facts):
         return _check("interrupted", "unhealthy", error.message, None, None)
     if pending:
         return _check("interrupted", "unhealthy", pending.message, pending.phase, None)
+    left = catalog.leftovers(facts.target.backup_dir, facts.target.name)
     if lock.is_held(facts.target.lock_path):
         return _check("interrupted", "ok", "an operation is running", None, None)
-    left = catalog.leftovers(facts.target.backup_dir, facts.target.name)
+    # Those of an operation that has just ended are gone, too.
+    left = [name for name in left if files.exists(os.path.join(facts.target.backup_dir, name))]
     if left:
         return _check(
             "interrupted", "degraded", f"left by a run that was killed, the next removes it: {left[0]}", len(left), 0

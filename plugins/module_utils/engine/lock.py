@@ -26,10 +26,10 @@ except ImportError:  # Windows
 _WINDOWS_BYTE = 1 << 20
 
 
-def _try_lock(descriptor):
+def _try_lock(descriptor, shared=False):
     try:
         if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         else:
             import msvcrt
 
@@ -130,13 +130,28 @@ def describe(owner):
     return f"{owner.get('operation')} by pid {owner.get('pid')} ({command}) since {owner.get('since')}"
 
 
+def when_free(path, function, *arguments):
+    """Call the function under the lock if nobody holds it now; whether it was called."""
+    try:
+        descriptor = open_locked(path, 0)
+    except OSError:  # A link or the like in its place, or somebody else's: it is not ours to say.
+        return False
+    if descriptor is None:
+        return False
+    try:
+        function(*arguments)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def is_held(path):
-    """Whether somebody holds the lock now; takes nothing and creates nothing."""
+    """Whether somebody holds the lock now; creates nothing. Two who ask at once do not take each other for a holder."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
         return False
     try:
-        return not _try_lock(descriptor)
+        return not _try_lock(descriptor, shared=True)
     finally:
         os.close(descriptor)

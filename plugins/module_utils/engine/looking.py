@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import audit, catalog, clock, errors
+from . import audit, catalog, clock, errors, files, lock, manifest
 from . import session as room
 
 _TELLING = ("backup", "run", "restore_test", "drill")
@@ -27,7 +27,7 @@ def info(session, wanted):
     """The catalog, newest first, as the filter wants it."""
     target = session.target
     room.check_backup_dir(target)
-    entries = catalog.scan(target.backup_dir, target.name)
+    entries = _seen(target)
     if wanted.backup is not None:
         entries = [catalog.resolve(wanted.backup, target.backup_dir, target.name, entries)]
     since, until = _moment(wanted.since), _moment(wanted.until)
@@ -39,6 +39,16 @@ def info(session, wanted):
         total=len(chosen),
         backups=[entry.view() for entry in chosen[: wanted.limit or None]],
     )
+
+
+def _seen(target):
+    """The catalog, without manifests whose backup somebody may be removing just now: the manifest goes last."""
+    entries = catalog.scan(target.backup_dir, target.name)
+    if all(entry.status != "missing" for entry in entries):
+        return entries
+    going = lock.is_held(target.lock_path)
+    there = [not going and files.exists(manifest.path_for(entry.path)) for entry in entries]
+    return [entry for entry, left in zip(entries, there) if left or entry.status != "missing"]
 
 
 def _moment(text):
@@ -65,7 +75,7 @@ def state(session, level="none"):
     from . import health as judging
 
     target = session.target
-    entries = catalog.scan(target.backup_dir, target.name)
+    entries = _seen(target)
     records = _records(session)
     findings = _looked_at(session, entries, level)
     facts = judging.Facts(entries, target, clock.now(), findings, judging.history(records))

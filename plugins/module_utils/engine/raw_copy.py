@@ -8,6 +8,7 @@ written in place: the copy is renamed over what is there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -25,7 +26,7 @@ def bring_back(session, wish, steps, path):
     Raises NotConfirmed, InUse, NoSpace and BackupInvalid before anything live was touched.
     """
     live_path = session.target.database
-    with room.restore_journal(session) as log:
+    with room.restore_journal(session) as log, contextlib.ExitStack() as held:
         try:
             live = _plan(session, wish, steps, path)
         except errors.BackupError:
@@ -36,7 +37,7 @@ def bring_back(session, wish, steps, path):
             kept = _prepare(session, steps, path, live)
             log.note(journal_room.CAPTURED, kept=kept and kept.path, expected={}, existed=live != "absent")
             with steps.step("restore") as row:
-                _swap(live_path, live, log, path)
+                _swap(live_path, live, log, path, held)
                 row["detail"] = "the old bytes are in their place, with their sidecar files"
         except (errors.BackupError, OSError):
             recover.undo_replace(live_path, log, existed=live != "absent")
@@ -89,7 +90,7 @@ def _prepare(session, steps, path, live):
     return kept
 
 
-def _swap(live_path, live, log, path):
+def _swap(live_path, live, log, path, held):
     """Rename the copy over the live file, then its sidecars beside it.
 
     A crash before the first rename leaves the content before, which the next run keeps. After it there are the old
@@ -102,6 +103,6 @@ def _swap(live_path, live, log, path):
         if live != "absent":
             ownership.copy(live_path, staged + suffix)
         files.sync(staged + suffix)
-    swap.replace(staged, live_path, live, log)
+    swap.replace(staged, live_path, live, log, held)
     for suffix in sidecars:
         files.replace(staged + suffix, live_path + suffix)

@@ -10,7 +10,8 @@ A verified regular backup stays when any rule wants it:
   of the last so many hours, days, ISO weeks, months, years (UTC) that have a backup; -1 for all. They behave like those
   of restic's ``forget`` (https://restic.readthedocs.io/en/stable/060_forget.html), also in that a rule whose count is
   not used up keeps the oldest backup;
-* the newest ``min_keep`` always stay.
+* the newest ``min_keep`` always stay;
+* one that was made while the clock was behind stays as long as the one that was the newest then: its time says less.
 
 Everything else never counts: pre-restore backups go after their own time to live once a newer verified one exists;
 unverified backups of ours go when they are older than ``keep_days`` and a newer verified one exists; files without a
@@ -28,8 +29,6 @@ from typing import NamedTuple
 
 from . import clock, errors, files, manifest
 
-# A backup this far in the future is a clock that was set, not two clocks that differ a little.
-CLOCK_SKEW_SECONDS = 300
 DAY = 86400
 # One file may always go: with few backups every removal is a large share.
 BRAKE_FREE = 1
@@ -125,6 +124,11 @@ def _wanted(verified, policy, now):
                     f"{rule}: {'the oldest, while the rule has room' if value == last else 'newest of its bucket'}",
                 )
                 last, left = value, left - 1 if left > 0 else left
+    there = {entry.file for entry in verified}
+    for entry in verified:
+        after = (entry.manifest or {}).get("made_after")
+        if isinstance(after, str) and after in there:
+            keep(entry, f"made after {after}, when the clock was behind")
     return wanted
 
 
@@ -177,7 +181,7 @@ def _hold(entries, policy, now):
         return None
     newest = regular[0]
     age = clock.seconds_between(newest.created_at, now)
-    if age < -CLOCK_SKEW_SECONDS:
+    if clock.ahead(newest.created_at, now):
         return f"the newest backup {newest.file} is {-age:.0f} s in the future: was the clock set back?"
     if not newest.verified:
         return f"the newest backup {newest.file} is {newest.status}"

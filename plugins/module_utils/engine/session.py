@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 
 from . import audit, catalog, clock, config, errors, files, lock, manifest, ownership
 from .restore import journal as journal_room
@@ -93,7 +94,7 @@ def operation(name, call, *, caller=None, progress=None, silent=False, quiet=Fal
 def _warn_of_pending(session):
     """Tell of a restore of the database that was interrupted: whoever looks at its backups must know."""
     target = session.target
-    database = target.database or catalog.database_of(target.backup_dir, target.name)
+    database = target.database or _database_of(target)
     if database is None:
         return
     try:
@@ -103,6 +104,17 @@ def _warn_of_pending(session):
         message = error.message
     if message:
         session.warnings.append(message)
+
+
+def _database_of(target):
+    """The path of the database that the newest backup is of, by its manifest; None where that cannot be told."""
+    before = re.compile(rf"{re.escape(target.name)}_{catalog.STAMP}{catalog.STORED}{re.escape(manifest.SUFFIX)}")
+    found = sorted(entry for entry in catalog.listing(target.backup_dir) if before.fullmatch(entry))
+    try:
+        path = manifest.load(os.path.join(target.backup_dir, found[-1]))["source"].get("path") if found else None
+    except errors.BackupError:
+        return None
+    return path if isinstance(path, str) and os.path.isabs(path) else None
 
 
 def give_back(session):

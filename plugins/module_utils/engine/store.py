@@ -43,6 +43,7 @@ class Order(NamedTuple):
     pinned_until: str | None = None
     annotations: dict | None = None
     unless_equal_to: str | None = None
+    newest: catalog.Entry | None = None
 
 
 class Made(NamedTuple):
@@ -60,10 +61,13 @@ def clean(target):
         group = [name for name in left if name.startswith(".") == hidden]
         files.remove_durably(*(os.path.join(target.backup_dir, name) for name in group))
         removed += group
-    for scratch in (scratch_dir(target), *_drill_that_was_killed(target)):
-        if os.path.isdir(scratch):
-            files.remove_tree(scratch)
-            removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
+    scratch, drill = scratch_dir(target), drill_dir(target)
+    if os.path.isdir(scratch):
+        files.remove_tree(scratch)
+        removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
+    # Under the lock of drills: one that begins in this moment waits for it.
+    if os.path.isdir(drill) and lock.when_free(drill_lock(target), files.remove_tree, drill):
+        removed.append(os.path.join(catalog.STATE, os.path.basename(drill)))
     return removed
 
 
@@ -83,10 +87,6 @@ def drill_dir(target, elsewhere=None):
 
 def drill_lock(target, elsewhere=None):
     return drill_dir(target, elsewhere) + ".lock"
-
-
-def _drill_that_was_killed(target):
-    return [] if lock.is_held(drill_lock(target)) else [drill_dir(target)]
 
 
 def space_needed(target, compression="none"):
@@ -199,9 +199,9 @@ def _describe(target, order, file, moment, taken, raw, progress):
         "verification": findings.as_dict(checked_at, seconds),
         "tool": manifest.tool(),
     }
-    if order.pinned_until:
-        document["pinned_until"] = order.pinned_until
-    return document
+    ahead = order.newest and clock.ahead(order.newest.created_at, moment)
+    more = {"pinned_until": order.pinned_until, "made_after": order.newest.file if ahead else None}
+    return {**document, **{key: value for key, value in more.items() if value}}
 
 
 def _source(target, taken, copied, findings, size):

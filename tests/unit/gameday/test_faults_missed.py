@@ -252,7 +252,7 @@ def test_interrupted_restore_is_missed_where_rows_of_both_contents_are_left(monk
 
 
 def test_interrupted_restore_is_missed_where_the_old_file_is_moved_away_before_the_new_one_comes(monkeypatch, missed):
-    def away(staged, path, live, log):
+    def away(staged, path, live, log, held):
         log.note(journal.SWAPPING, existed=True)
         os.link(path, journal.aside_path(path))
         os.unlink(path)

@@ -74,8 +74,7 @@ def apply(restore):
     try:
         _compare(restore, staged, kept, replaced, watch)
     finally:
-        if watch is not None:
-            watch.close()
+        watch.close()
     _end(restore, "finished", "the new content had passed its checks")
     return Done(True, kept, staged)
 
@@ -151,22 +150,23 @@ def _drop_needless(kept):
 
 
 def _swap(restore, staged):
-    """Put the staged copy in place: (whether the file was replaced, the Watch where it was written in place).
+    """Put the staged copy in place: (whether the file was replaced, the Watch over who else writes).
 
     After an error of ours the old content is there and the restore has ended. Any other exception (an interrupt) leaves
     the journal for the next run, as a kill does.
     """
-    with restore.steps.step("restore") as row:
+    with restore.steps.step("restore") as row, contextlib.ExitStack() as held:
         try:
             watch = None if restore.plan.strategy == "replace" else _write_in_place(restore, staged)
-            if watch is None:
-                _replace(restore, staged)
+            replaced = watch is None
+            if replaced:
+                watch = _replace(restore, staged, held)
         except (errors.BackupError, OSError) as error:
             _undo(restore, error)
             _end(restore, "undone", "the old content is in its place")
             raise
-        row["detail"] = "the file was replaced" if watch is None else "written in place, in one transaction"
-    return watch is None, watch
+        row["detail"] = "the file was replaced" if replaced else "written in place, in one transaction"
+    return replaced, watch
 
 
 def _undo(restore, cause):
@@ -198,14 +198,15 @@ def _write_in_place(restore, staged):
     return watch
 
 
-def _replace(restore, staged):
+def _replace(restore, staged, held):
     plan, log, path = restore.plan, restore.log, restore.path
     existed = plan.live != "absent"
     log.note(journal_room.CAPTURED, strategy="replace", existed=existed)
     swap.dress(staged.path, path, _dress(plan.entry.manifest or {}))
     # Where SQLite failed to write in place it is not asked to fold the log either.
     live = plan.live if plan.strategy == "replace" else "damaged"
-    swap.replace(staged.path, path, live, log)
+    swap.replace(staged.path, path, live, log, held)
+    return swap.FileWatch(path)
 
 
 def _dress(known):
@@ -251,8 +252,6 @@ def _writers(restore, findings, watch):
     if any(row["check"] != "rows" for row in findings.errors):
         return ""
     found, _unseen = processes.holders([restore.path])
-    if watch is None:
-        return processes.describe(found)
     return (processes.describe(found) or "a connection that has gone again") if watch.others_wrote() else ""
 
 

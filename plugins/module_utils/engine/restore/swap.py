@@ -11,6 +11,7 @@ import sqlite3
 from .. import clock, copying, database, errors, files, ownership, snapshot
 from . import journal as journal_room
 from . import plan as plan_room
+from .shut import shut
 
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html
 _PATIENCE = 0.1
@@ -72,6 +73,27 @@ class Watch:
         self._connection.close()
 
 
+class FileWatch:
+    """The same of a file that was renamed into place: begun while it is shut, before anybody can have written to it."""
+
+    def __init__(self, path):
+        self._path = path
+        self._was = self._look()
+
+    def _look(self):
+        facts = os.stat(self._path)
+        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, files.size(self._path + "-wal")
+
+    def others_wrote(self):
+        try:
+            return self._look() != self._was
+        except OSError:
+            return True
+
+    def close(self):
+        """Nothing is held open."""
+
+
 def _copy_pages(source, target, path, busy_timeout, progress):
     deadline = clock.monotonic() + busy_timeout
 
@@ -113,11 +135,13 @@ def _dress_as_recorded(staged, path, source):
     ownership.set_on(staged, uid, gid, mode)
 
 
-def replace(staged, path, live, log):
+def replace(staged, path, live, log, held):
     """Rename the staged file over the live one, keeping the old one aside. ``log`` is the open restore journal.
 
     1. Of a sound database SQLite folds the log or a hot journal into the file: crash: old content, whole. Whoever came
-       since the plan was made is found now, by SQLite's lock and by who holds the files.
+       since the plan was made is found now, by SQLite's lock and by who holds the files. Then both files are shut: who
+       comes now can begin with neither before it is decided which one it is. ``held`` (an ExitStack) opens them again,
+       which the caller lets happen after it has undone what fails.
     2. The staged file's name is made durable, then ``swapping`` is noted: from now on that it is not there means that
        it was renamed. What sidecars are left (of a damaged database) are renamed aside: crash: the damaged file without
        them, and the next run puts them back.
@@ -129,7 +153,12 @@ def replace(staged, path, live, log):
     forget_old(path)  # Left by a restore that had ended long ago: never to be taken for this one's.
     if live == "sound":
         fold(path)
+    held.enter_context(shut(staged))
     if live != "absent":
+        plan_room.require_free(path)  # It can name them.
+        held.enter_context(shut(path))
+        if live == "sound":
+            _require_folded(path)
         plan_room.require_free(path)
     directory, aside = os.path.dirname(path), journal_room.aside_path(path)
     files.sync_directory(directory)
@@ -165,7 +194,7 @@ def fold(path):
     """Let SQLite fold a database's log or hot journal into the one file. Raises DatabaseBusy when it is in use.
 
     In exclusive locking mode that needs a lock which every other connection in WAL mode denies, also one of a container
-    whose processes cannot be seen from here. A log that is there afterwards is somebody's who came in this moment.
+    whose processes cannot be seen from here.
     """
     if not files.size(path):
         return
@@ -179,6 +208,10 @@ def fold(path):
         raise database.translate(error, path) from error
     finally:
         connection.close()
+
+
+def _require_folded(path):
+    """Raise DatabaseBusy when a log or a hot journal is there again: it is somebody's who came since."""
     hot = files.size(path + "-journal") and not _settled_journal(path)
     if hot or files.size(path + "-wal"):
         raise errors.DatabaseBusy("another connection began to use it", path=path)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .. import clock, errors, health, retention
+from .. import clock, errors, health
 from .finding import finding
 
 TESTS = ("restore_test", "drill")
@@ -42,7 +42,7 @@ def reviewed(rows, now, days, pause=None):
         "failures": [_told(moment, row) for moment, row in recent if row.get("outcome") != "ok"][-TOLD:],
         "restores": [_told(moment, row) for moment, row in recent if row.get("operation") == "restore"][-TOLD:],
         "days_without_backup": _empty_days(rows, now, days, pause),
-        "future": sum(clock.seconds_between(now, moment) > retention.CLOCK_SKEW_SECONDS for moment, _row in rows),
+        "future": sum(clock.ahead(moment, now) for moment, _row in rows),
     }
 
 
