@@ -253,7 +253,7 @@ class Passing:
     def _first(self):
         if self._begin is None:
             return b""
-        with open(self._path, "rb") as file:
+        with os.fdopen(files.open_regular(self._path), "rb") as file:
             return self._begin(file.read(100))
 
     def finish(self):

@@ -133,7 +133,7 @@ def describe(owner):
 def is_held(path):
     """Whether somebody holds the lock now; takes nothing and creates nothing."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = files.open_present(path)
     except OSError:
         return False
     try:

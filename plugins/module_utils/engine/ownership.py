@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -44,7 +45,9 @@ def _give_back_in(directory, owner):
 
 def copy(reference, target):
     """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of ``reference``."""
-    facts = os.stat(reference)
+    facts = os.lstat(reference)
+    if stat.S_ISLNK(facts.st_mode):  # Whoever owns the directory has put it there meanwhile.
+        raise OSError(errno.ELOOP, "it is a symbolic link", reference)
     set_on(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
     if os.name == "nt":
         from . import windows
@@ -54,7 +57,7 @@ def copy(reference, target):
         return
     descriptor = files.open_regular(target)
     try:
-        for attribute in os.listxattr(reference):
+        for attribute in os.listxattr(reference, follow_symlinks=False):
             _copy_attribute(reference, descriptor, attribute)
     finally:
         os.close(descriptor)
@@ -62,7 +65,7 @@ def copy(reference, target):
 
 def _copy_attribute(reference, descriptor, attribute):
     try:
-        wanted = os.getxattr(reference, attribute)
+        wanted = os.getxattr(reference, attribute, follow_symlinks=False)
         if attribute not in os.listxattr(descriptor) or os.getxattr(descriptor, attribute) != wanted:
             os.setxattr(descriptor, attribute, wanted)
     except OSError as error:

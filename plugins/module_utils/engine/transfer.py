@@ -74,8 +74,7 @@ def _unfit(entry):
 
 
 def _offered(entry):
-    with open(manifest.path_for(entry.path), encoding="ascii") as source:
-        text = source.read()
+    text = manifest.read(entry.path).decode("ascii")
     return {
         "file": entry.file,
         "stored_bytes": entry.stored_bytes,

@@ -96,12 +96,7 @@ def keep_old(target, settings, live, progress=None):
 
 
 def manifest_of(path):
-    return manifest.decode(manifest_bytes(path), manifest.path_for(path))
-
-
-def manifest_bytes(path):
-    with open(manifest.path_for(path), "rb") as source:
-        return source.read()
+    return manifest.decode(manifest.read(path), manifest.path_for(path))
 
 
 def _keep_raw(target, moment):
