@@ -90,14 +90,17 @@ def _call(action):
 
 
 def _hook(below, at, strike, answer):
-    seen, inside = 0, False
+    seen, inside, last = 0, False, below
 
     def hook(event, arguments):
-        nonlocal seen, inside
+        nonlocal seen, inside, last
         if inside or answer["struck"]:
             return
         path = _path(event, arguments)
-        if path is None or not path.startswith(below + os.sep):
+        if path is None:
+            return
+        path = last = os.path.join(last, path)  # A name alone is one in the directory that was opened just before.
+        if not path.startswith(below + os.sep):
             return
         seen += 1
         if seen != at:
