@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 
 import pytest
@@ -126,6 +127,14 @@ def test_write_atomically_keeps_the_old_content_when_it_fails(path, fails, funct
     with pytest.raises(OSError):
         files.write_atomically(path, b"new")
     assert _content(path) == b"old"
+    assert os.listdir(os.path.dirname(path)) == ["file"]
+
+
+def test_open_append_leaves_the_mode_of_a_log_that_is_there(path):
+    os.close(files.open_append(path))
+    os.chmod(path, 0o400 | 0o200 | 0o040)
+    os.close(files.open_append(path))
+    assert _mode(path) == 0o640
 
 
 def test_write_atomically_replaces_and_leaves_nothing_else(tmp_path, path):
@@ -179,17 +188,30 @@ def test_remove_tells_whether_there_was_something(path):
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
-def test_open_regular_refuses_what_is_no_regular_file(tmp_path, path, kind):
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "link"])
+def test_open_regular_refuses_what_is_no_regular_file(tmp_path, path, monkeypatch, kind):
     if kind == "fifo":
         os.mkfifo(path)
+    elif kind == "socket":
+        monkeypatch.chdir(tmp_path)  # A socket's name has at most 107 bytes.
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("file")
     elif kind == "directory":
         os.mkdir(path)
     else:
         (tmp_path / "target").write_bytes(b"x")
         os.symlink("target", path)
-    with pytest.raises(OSError):
-        files.open_regular(path)
+    for open_it in (files.open_regular, files.open_present, files.open_append):
+        with pytest.raises(OSError) as refused:
+            open_it(path)
+        assert refused.value.errno == (errno.ELOOP if kind == "link" else errno.EINVAL)
+
+
+def test_read_small_reads_no_more_than_was_allowed(path):
+    files.write_new(path, b"0123456789")
+    assert files.read_small(path, 10) == b"0123456789"
+    with pytest.raises(OSError, match="larger than 9 bytes"):
+        files.read_small(path, 9)
 
 
 def test_open_regular_leaks_no_descriptor_when_it_refuses(tmp_path):

@@ -159,7 +159,7 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
     options = {"mode": mode}
     if immutable:
         options["immutable"] = 1
-    before = links.before() if mode == "rw" else None
+    known = links.open_files() if mode == "rw" else None
     connection = sqlite3.connect(
         uri(path, **options),
         uri=True,
@@ -168,9 +168,7 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
         check_same_thread=False,
         factory=factory,
     )
-    if links.led_elsewhere(path, before):
-        connection.close()
-        raise errors.PermissionDenied("a link was put in its place, and root does not follow it", path=path)
+    links.require_not_led(connection, path, known)
     connection.text_factory = _lenient_text
     connection.opened_on(path)
     return connection

@@ -249,10 +249,12 @@ def link(source, target):
 
 def remove(path):
     """Remove a name; one that is not there is fine. Not durable by itself: follow with ``sync_directory``."""
-    with contextlib.suppress(FileNotFoundError), links.place(path) as (directory, name):
-        os.unlink(name, dir_fd=directory)
-        return True
-    return False
+    try:
+        with links.place(path) as (directory, name):
+            os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def remove_durably(*paths):
@@ -276,7 +278,7 @@ def sync_open(descriptor):
 
 def truncate(path, length):
     """Cut a file of ours off; not durable by itself. Never what a link in its place leads to."""
-    descriptor = os.open(path, IN_PLACE)
+    descriptor = _open(path, IN_PLACE)
     try:
         os.ftruncate(descriptor, length)
     finally:
@@ -286,15 +288,6 @@ def truncate(path, length):
 def truncate_open(descriptor):
     """Empty an open file; not durable by itself."""
     os.ftruncate(descriptor, 0)
-
-
-def read_into(descriptor, buffer):
-    """Fill a writable buffer from an open file as far as one read does; returns how many bytes."""
-    if hasattr(os, "readv"):
-        return os.readv(descriptor, [buffer])
-    data = os.read(descriptor, len(buffer))
-    buffer[: len(data)] = data
-    return len(data)
 
 
 def sha256(path, progress=None):

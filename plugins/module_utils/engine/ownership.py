@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 
-from . import files
+from . import files, links
 
 
 def give_back(*places):
@@ -30,7 +30,8 @@ def give_back(*places):
 def _give_back_in(directory, owner):
     if owner.st_uid == 0:
         return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with links.place(directory) as (above, name):
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
         if os.fstat(descriptor).st_uid == 0:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -173,9 +173,11 @@ class _Drill:
             self._session.progress(stage, done, total)
 
     def _clean(self):
-        for name in os.listdir(self._place):
-            path = os.path.join(self._place, name)
-            files.remove_tree(path) if os.path.isdir(path) else files.remove(path)
+        """Not name by name: the owner of the directory may have put a link in its place, which root would empty."""
+        files.remove_tree(self._place)
+        if files.exists(self._place):
+            raise errors.PermissionDenied("the scratch place cannot be removed", path=self._place)
+        files.make_directory(self._place)
         return "the scratch copies are gone"
 
     def _record(self, entry, outcome, seconds):
