@@ -35,6 +35,10 @@ def _operations(ground):
         "restore by replacement": lambda: operations.restore(**database, force=True, strategy="replace"),
         "test": lambda: operations.restore(**database, test=True),
         "validate": lambda: operations.validate(**where),
+        "drill": lambda: operations.drill(
+            databases=[{"name": "app", "path": str(ground.database), "backup_dir": str(ground.backups)}],
+            full_restore=True,
+        ),
         "retention": lambda: operations.retention(**where, max_files=1, max_remove_percent=100, max_age=0),
     }
 
@@ -47,13 +51,15 @@ NAMES = (
     "restore by replacement",
     "test",
     "validate",
+    "drill",
     "retention",
 )
 
 
 def _prepare(ground):
-    for _time in range(2):
-        operations.backup(database=str(ground.database), backup_dir=str(ground.backups), name="app")
+    about = {"database": str(ground.database), "backup_dir": str(ground.backups), "name": "app"}
+    for compression in ("none", "gzip"):  # What is packed is looked at in the scratch place.
+        operations.backup(compression=compression, **about)
     with contextlib.closing(sqlite3.connect(ground.database)) as connection, connection:
         connection.execute("INSERT INTO t (word) VALUES ('since')")
     ground.keep()
@@ -86,14 +92,17 @@ def _swap_state(ground):
     return strike
 
 
-def _swap_above(ground):
-    """A strike: the directory below ``.state`` in which the engine is about to use a file leads to the victim's."""
+def _swap_directory(ground):
+    """A strike: the directory below the state directory that the engine is about to use becomes such a link."""
+    state = str(ground.backups / ".state") + os.sep
 
     def strike(path):
-        above = os.path.dirname(path)
-        if os.path.basename(os.path.dirname(above)) == ".state" and os.path.isdir(above) and not os.path.islink(above):
-            os.rename(above, above + ".aside")
-            os.symlink(ground.victim, above)
+        inner = state + path[len(state) :].split(os.sep)[0]
+        if not path.startswith(state) or not (os.path.isdir(inner) or "scratch" in inner or "drill" in inner):
+            return
+        if os.path.lexists(inner):
+            os.rename(inner, str(ground.backups / ".aside"))
+        os.symlink(ground.victim, inner)
 
     return strike
 
@@ -111,12 +120,15 @@ def _sweep(ground, action, strike):
     raise AssertionError("the operation has no end")
 
 
+_DIRECTORIES = {"state": _swap_state, "below state": _swap_directory}
+
+
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("victim", ["victim.db", "victim.txt", "state", "above"])
+@pytest.mark.parametrize("victim", ["victim.db", "victim.txt", *_DIRECTORIES])
 def test_link_in_place_of_a_file_leads_root_nowhere(ground, tally, name, victim):
     _prepare(ground)
-    directories = {"state": _swap_state, "above": _swap_above}
-    strike = directories[victim](ground) if victim in directories else _swap(str(ground.victim / victim))
+    swap_directory = _DIRECTORIES.get(victim)
+    strike = swap_directory(ground) if swap_directory else _swap(str(ground.victim / victim))
     struck = _sweep(ground, _operations(ground)[name], strike)
     assert struck > 12 / STEP
     tally(f"links in place of a file, {name}", struck)
