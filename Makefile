@@ -23,7 +23,8 @@ lint: dev-environment ## code style, types, playbooks and roles, changelog
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh molecule/*.sh scripts/*.sh)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive plugins roles/*/files
+	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh molecule/*.sh scripts/*.sh bench/*.sh)
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
 	$(BIN)/antsibull-changelog lint

@@ -21,7 +21,7 @@ LONGEST_LIFETIME = 86400
 _SHORTEST_SECRET = 32
 _SHORTEST_RSA = 2048
 _LARGEST_FILE = 65536
-_MAKE_SECRET = "Make one with: (umask 077; openssl rand -hex 32 > {path}), and give it to the API's host as well"
+_MAKE_HMAC = "Make one with: (umask 077; openssl rand -hex 32 > {path}), and give it to the API's host as well"
 _MAKE_KEY = {
     "RS256": "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out {path}",
     "ES256": "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {path}",
@@ -108,7 +108,7 @@ def _secret(content, path):
     secret = content.removesuffix(b"\n")
     if len(secret) < _SHORTEST_SECRET:
         cause = f"the secret has {len(secret)} bytes, and HS256 needs {_SHORTEST_SECRET}"
-        raise errors.UsageError(cause, path=path, hint=_MAKE_SECRET.format(path=_quoted(path)) + ".")
+        raise errors.UsageError(cause, path=path, hint=_MAKE_HMAC.format(path=_quoted(path)) + ".")
     return secret
 
 

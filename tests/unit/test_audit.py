@@ -194,3 +194,21 @@ def test_backup_directory_that_a_failed_backup_makes_for_its_audit_line_is_close
         os.umask(before)
     assert (tmp_path / "new" / "backups" / ".state" / "audit.jsonl").exists()
     assert (tmp_path / "new" / "backups").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("torn", [True, False])
+def test_what_is_far_longer_than_a_line_is_chained_and_takes_little_memory(path, torn):
+    """A hole in the log: it was copied again and again, and read as a whole."""
+    import tracemalloc
+
+    audit.append(path, {"operation": "backup"})
+    with open(path, "ab") as log:
+        log.truncate(64 << 20)
+        log.write(b"" if torn else b"\n")
+    tracemalloc.start()
+    audit.append(path, {"operation": "restore"})
+    found, records = audit.check(path), [record["operation"] for record in audit.read(path)]
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == {"lines": 3, "intact": True, "broken_at": None, "torn": [2]}
+    assert records == ["backup", "restore"] and peak < 32 << 20

@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import pytest
-from engine import behind, clone, copying, errors, files, snapshot, verify
+from engine import behind, clone, copying, errors, files, mounts, snapshot, verify
 from engine import database as database_room
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="clones are made on Linux only")
@@ -393,7 +393,7 @@ def _reason(path, method="clone"):
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "overlay", "9p", None])
 def test_other_filesystems_are_left_to_sqlite(live, take, monkeypatch, kind):
     path, _application = live()
-    monkeypatch.setattr(files, "filesystem", lambda _path: kind)
+    monkeypatch.setattr(mounts, "filesystem", lambda _path: kind)
     taken, copy = take(path)
     assert taken.method == "online" and str(kind or "unknown") in taken.reason and rounds(copy) == [0]
     assert _reason(path, "auto")[0] == "online"

@@ -13,7 +13,7 @@ import signal
 import sys
 
 import pytest
-from engine import clock, errors, files, lock, manifest, operations, store
+from engine import clock, errors, files, lock, manifest, operations, space, store
 from engine.drill import choose, objectives
 from engine.drill import row as rows
 
@@ -367,7 +367,7 @@ def test_time_limit_leaves_the_rest_not_run(host, monkeypatch):
     real = clock.monotonic
     late = []
     monkeypatch.setattr(clock, "monotonic", lambda: real() + (1000 if late else 0))
-    monkeypatch.setattr(files, "require_space", lambda *_arguments: late.append(True))
+    monkeypatch.setattr(space, "require_space", lambda *_arguments: late.append(True))
     first, second = host.drill(time_limit=500)["databases"]
     assert (first["status"], first["error_code"], first["recoverable"]) == ("not_run", "time_limit", None)
     assert first["phases"][-2]["name"] == "stage" and first["phases"][-2]["status"] == "failed"
@@ -386,7 +386,7 @@ def test_time_limit_that_is_none_is_refused(host, limit):
 
 
 def test_scratch_without_room_is_told_before_anything_is_unpacked(host, monkeypatch):
-    monkeypatch.setattr(files, "free_bytes", lambda _path: 1000)
+    monkeypatch.setattr(space, "free_bytes", lambda _path: 1000)
     row = host.row()
     assert (row["status"], row["error_code"], row["recoverable"]) == ("failed", "no_space", None)
     assert [phase["name"] for phase in row["phases"]] == ["choose", "space", "clean"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 
 import pytest
-from engine import errors, files
+from engine import errors, files, space
 
 ODD_NAMES = [b"a b", b"q'\"", b"new\nline", b"%41?#", b"\xff\xfe", "ünïcode".encode()]
 
@@ -126,6 +127,14 @@ def test_write_atomically_keeps_the_old_content_when_it_fails(path, fails, funct
     with pytest.raises(OSError):
         files.write_atomically(path, b"new")
     assert _content(path) == b"old"
+    assert os.listdir(os.path.dirname(path)) == ["file"]
+
+
+def test_open_append_leaves_the_mode_of_a_log_that_is_there(path):
+    os.close(files.open_append(path))
+    os.chmod(path, 0o400 | 0o200 | 0o040)
+    os.close(files.open_append(path))
+    assert _mode(path) == 0o640
 
 
 def test_write_atomically_replaces_and_leaves_nothing_else(tmp_path, path):
@@ -179,17 +188,30 @@ def test_remove_tells_whether_there_was_something(path):
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
-def test_open_regular_refuses_what_is_no_regular_file(tmp_path, path, kind):
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "link"])
+def test_open_regular_refuses_what_is_no_regular_file(tmp_path, path, monkeypatch, kind):
     if kind == "fifo":
         os.mkfifo(path)
+    elif kind == "socket":
+        monkeypatch.chdir(tmp_path)  # A socket's name has at most 107 bytes.
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("file")
     elif kind == "directory":
         os.mkdir(path)
     else:
         (tmp_path / "target").write_bytes(b"x")
         os.symlink("target", path)
-    with pytest.raises(OSError):
-        files.open_regular(path)
+    for open_it in (files.open_regular, files.open_present, files.open_append):
+        with pytest.raises(OSError) as refused:
+            open_it(path)
+        assert refused.value.errno == (errno.ELOOP if kind == "link" else errno.EINVAL)
+
+
+def test_read_small_reads_no_more_than_was_allowed(path):
+    files.write_new(path, b"0123456789")
+    assert files.read_small(path, 10) == b"0123456789"
+    with pytest.raises(OSError, match="larger than 9 bytes"):
+        files.read_small(path, 9)
 
 
 def test_open_regular_leaks_no_descriptor_when_it_refuses(tmp_path):
@@ -211,55 +233,16 @@ def test_open_append_refuses_a_link(tmp_path, path):
 
 
 def test_require_space_refuses_before_anything_is_written(tmp_path):
-    files.require_space(str(tmp_path), 1, "it")
+    space.require_space(str(tmp_path), 1, "it")
     with pytest.raises(errors.NoSpace) as caught:
-        files.require_space(str(tmp_path), 1 << 60, "the copy")
+        space.require_space(str(tmp_path), 1 << 60, "the copy")
     assert caught.value.details["needed_bytes"] == 1 << 60
     assert "the copy" in caught.value.message and str(tmp_path) in caught.value.message
 
 
 def test_disk_use_is_what_df_says(tmp_path):
-    used, total = files.disk_use(str(tmp_path))
+    used, total = space.disk_use(str(tmp_path))
     assert 0 < used <= total
-
-
-def test_is_mount_point_is_false_for_an_ordinary_file(path):
-    files.create_new(path)
-    assert files.is_mount_point(path) is False
-
-
-def test_is_mount_point_reads_escaped_names(monkeypatch):
-    import io
-
-    line = b"36 35 98:0 /x /srv/a\\040b\\012.db rw - ext4 /dev/sda rw\n"
-    monkeypatch.setattr("builtins.open", lambda *_args: io.BytesIO(line))
-    assert files.is_mount_point("/srv/a b\n.db") is True
-
-
-def _mounts(monkeypatch, *lines):
-    import io
-
-    monkeypatch.setattr("builtins.open", lambda *_args: io.BytesIO(b"".join(lines)))
-
-
-def test_filesystem_is_that_of_the_innermost_and_last_mount(monkeypatch):
-    lines = (
-        b"1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n",
-        b"2 1 0:5 / /srv rw - nfs4 host:/x rw\n",
-        b"3 2 8:2 / /srv/a\\040b rw - btrfs /dev/sdb rw\n",
-        b"4 2 8:3 / /srv/a\\040b rw - xfs /dev/sdc rw\n",
-    )
-    for path, kind in (("/srv/a b/x.db", "xfs"), ("/srv/a bc/x.db", "nfs4"), ("/srvx/x.db", "ext4")):
-        _mounts(monkeypatch, *lines)
-        assert files.filesystem(path) == kind
-
-
-def test_filesystem_is_unknown_where_nothing_tells_of_mounts(monkeypatch):
-    def missing(*_arguments):
-        raise FileNotFoundError
-
-    monkeypatch.setattr("builtins.open", missing)
-    assert files.filesystem("/srv/x.db") is None
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

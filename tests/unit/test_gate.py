@@ -334,7 +334,7 @@ def test_needs_of_a_restore_are_told_without_trying_it(place, database, monkeypa
     assert row["needed_bytes"] >= 3 * made["size_bytes"] and row["free_bytes"] > row["needed_bytes"]
     operations.restore(test=True, **about)
     assert _needs(place)["seconds_expected"] > 0
-    monkeypatch.setattr("engine.files.free_bytes", lambda path: 10)
+    monkeypatch.setattr("engine.space.free_bytes", lambda path: 10)
     tight = _needs(place)
     assert tight["recoverable"] is False and "too little room" in tight["problems"][0]
 

@@ -9,7 +9,7 @@ import json
 import os
 
 import pytest
-from engine import audit, catalog, clock, errors, files, health, lock, operations
+from engine import audit, catalog, clock, errors, files, health, lock, operations, space
 from engine.restore import journal
 
 NOW = clock.parse("2026-11-22T12:00:00Z")
@@ -273,7 +273,7 @@ def test_database_whose_content_is_in_the_log_is_not_called_shrunk(judge, make_t
 
 @pytest.mark.parametrize("used, status", [(79, "ok"), (80, "ok"), (81, "degraded")])
 def test_disk_use_against_its_limit(judge, monkeypatch, used, status):
-    monkeypatch.setattr(files, "disk_use", lambda _path: (used, 100))
+    monkeypatch.setattr(space, "disk_use", lambda _path: (used, 100))
     row = judge(_entry(1))["disk"]
     assert (row["status"], row["value"], row["limit"]) == (status, used, 80)
 

@@ -83,6 +83,14 @@ def test_lock_of_another_name_is_free(path, holder, tmp_path):
     assert _free(str(tmp_path / ".state" / "other.lock"))
 
 
+def test_link_in_place_of_a_lock_is_not_looked_behind(path, tmp_path):
+    other = str(tmp_path / "other.lock")
+    os.makedirs(os.path.dirname(path))
+    os.symlink(other, path)
+    with lock.held(other, "backup", 0):
+        assert lock.is_held(other) and not lock.is_held(path)
+
+
 def test_is_held_tells_and_creates_nothing(path, tmp_path, child):
     assert lock.is_held(path) is False
     assert os.listdir(tmp_path) == []

@@ -9,7 +9,7 @@ import os
 import sqlite3
 
 import pytest
-from engine import clock, errors, files, operations, restoring
+from engine import clock, errors, files, operations, restoring, space
 from engine.restore import apply, preview
 
 
@@ -70,14 +70,14 @@ def test_plan_of_a_database_that_is_gone_or_unreadable_still_tells_what_comes_ba
 
 
 def test_plan_is_made_without_room_for_a_copy_of_the_live_database(call, monkeypatch):
-    real = files.require_space
+    real = space.require_space
 
     def no_room(directory, needed, what):
         if "comparison" in what:
             raise errors.NoSpace("full", path=directory)
         return real(directory, needed, what)
 
-    monkeypatch.setattr(files, "require_space", no_room)
+    monkeypatch.setattr(space, "require_space", no_room)
     _write(call.path, "DELETE FROM t WHERE id <= 50")
     assert _plan(call)["rows"] == [{"table": "t", "now": 150, "then": 200}]
 

@@ -15,7 +15,7 @@ import threading
 
 import pytest
 import sample_app
-from engine import catalog, compress, errors, files, kept_files, manifest, snapshot, store, verify
+from engine import catalog, compress, errors, files, kept_files, manifest, snapshot, space, store, unpacking, verify
 from engine import database as database_room
 
 NOTHING: list = []
@@ -125,7 +125,7 @@ def test_manifest_tells_what_was_backed_up(tmp_path, make_db, make_target, set_c
     document = manifest.load(manifest.path_for(made.path))
     assert document == made.manifest
     content = str(tmp_path / "content.db")
-    unpacked = store.unpack(catalog.read_entry(made.path), content)
+    unpacked = unpacking.unpack(catalog.read_entry(made.path), content)
     assert unpacked == (os.path.getsize(content), files.sha256(content), True)
     expected = {
         "schema_version": 1,
@@ -285,13 +285,13 @@ def test_order_that_cannot_be_carried_out_leaves_nothing(target, order):
 
 
 def test_lack_of_room_is_told_before_anything_is_written(target, monkeypatch):
-    monkeypatch.setattr(files, "free_bytes", lambda _path: os.path.getsize(target.database) - 1)
+    monkeypatch.setattr(space, "free_bytes", lambda _path: os.path.getsize(target.database) - 1)
     error = _refused(target, store.Order(), errors.NoSpace)
     assert error.details["needed_bytes"] == os.path.getsize(target.database)
 
 
 def test_compression_needs_room_for_both_copies(target, monkeypatch):
-    monkeypatch.setattr(files, "free_bytes", lambda _path: os.path.getsize(target.database) + 1)
+    monkeypatch.setattr(space, "free_bytes", lambda _path: os.path.getsize(target.database) + 1)
     _refused(target, store.Order(compression="gzip"), errors.NoSpace)
 
 
@@ -357,7 +357,7 @@ def _whole(target):
     expected = set()
     for entry in catalog.scan(target.backup_dir, target.name):
         assert entry.verified, entry
-        store.unpack(entry, None)
+        unpacking.unpack(entry, None)
         expected |= {entry.file, entry.file + manifest.SUFFIX}
     for aside in kept_files.quarantined(target.backup_dir, target.name):
         expected |= {aside, aside + manifest.SUFFIX}
@@ -476,9 +476,9 @@ def stored(target):
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_unpacked_content_is_that_of_the_database(stored, target, tmp_path, compression):
     path = str(tmp_path / "content.db")
-    unpacked = store.unpack(stored(compression), path)
+    unpacked = unpacking.unpack(stored(compression), path)
     assert unpacked.trusted and unpacked.content_sha256 == hashlib.sha256(_bytes(path)).hexdigest()
-    findings = store.examine(stored(compression), "full", (), path)
+    findings = unpacking.examine(stored(compression), "full", (), path)
     assert (findings.status, findings.tables) == ("ok", {"t": 200})
     assert database_room.check_file(path).page_size == 4096
 
@@ -488,7 +488,7 @@ def test_unpacked_content_is_that_of_the_database(stored, target, tmp_path, comp
 def test_unpacked_content_is_synced_only_where_it_is_to_last(stored, tmp_path, monkeypatch, compression, durable):
     entry, synced = stored(compression), []
     monkeypatch.setattr(os, "fsync", synced.append)
-    store.unpack(entry, str(tmp_path / "content.db"), durable=durable)
+    unpacking.unpack(entry, str(tmp_path / "content.db"), durable=durable)
     assert bool(synced) == durable
 
 
@@ -503,7 +503,7 @@ def test_bit_flipped_inside_a_value_is_found_by_the_hash(stored, tmp_path, compr
         file.write(bytes([content[at] ^ 1]))
     path = str(tmp_path / "content.db") if kept else None
     with pytest.raises(errors.BackupInvalid) as caught:
-        store.unpack(entry, path)
+        unpacking.unpack(entry, path)
     assert caught.value.path == entry.path
     assert not (tmp_path / "content.db").exists()
 
@@ -513,7 +513,7 @@ def test_bit_flipped_inside_a_value_is_found_by_the_hash(stored, tmp_path, compr
 def test_sum_that_is_empty_is_that_of_nothing(stored, compression, key):
     entry = stored(compression)
     with pytest.raises(errors.BackupInvalid):
-        store.unpack(entry._replace(manifest={**entry.manifest, key: ""}), None)
+        unpacking.unpack(entry._replace(manifest={**entry.manifest, key: ""}), None)
 
 
 def test_size_that_the_manifest_leaves_open_is_no_leave_to_fill_the_disk(stored, tmp_path):
@@ -523,7 +523,7 @@ def test_size_that_the_manifest_leaves_open_is_no_leave_to_fill_the_disk(stored,
         file.write(raw)
     known = {**entry.manifest, "size_bytes": None, "sha256": hashlib.sha256(raw).hexdigest(), "content_sha256": None}
     with pytest.raises(errors.BackupInvalid) as caught:
-        store.unpack(entry._replace(manifest=known, stored_bytes=len(raw)), str(tmp_path / "content.db"))
+        unpacking.unpack(entry._replace(manifest=known, stored_bytes=len(raw)), str(tmp_path / "content.db"))
     assert "expands to more than" in caught.value.cause and not (tmp_path / "content.db").exists()
 
 
@@ -531,13 +531,13 @@ def test_content_that_is_not_that_of_the_manifest_is_found_under_a_right_outer_h
     entry = stored("gzip")
     entry = entry._replace(manifest={**entry.manifest, "content_sha256": "00" * 32})
     with pytest.raises(errors.BackupInvalid):
-        store.unpack(entry, None)
+        unpacking.unpack(entry, None)
 
 
 def test_backup_without_manifest_is_unpacked_and_not_trusted(stored, tmp_path):
     entry = stored()
     os.unlink(manifest.path_for(entry.path))
-    unpacked = store.unpack(catalog.read_entry(entry.path), str(tmp_path / "content.db"))
+    unpacked = unpacking.unpack(catalog.read_entry(entry.path), str(tmp_path / "content.db"))
     assert not unpacked.trusted and unpacked.size == entry.stored_bytes
 
 
@@ -545,13 +545,13 @@ def test_backup_is_examined_against_its_manifest(stored, tmp_path):
     entry = stored()
     source = {**entry.manifest["source"], "tables": {"t": 199}}
     path = str(tmp_path / "content.db")
-    store.unpack(entry, path)
-    findings = store.examine(entry._replace(manifest={**entry.manifest, "source": source}), "full", (), path)
+    unpacking.unpack(entry, path)
+    findings = unpacking.examine(entry._replace(manifest={**entry.manifest, "source": source}), "full", (), path)
     assert findings.status == "failed" and "expected 199 rows" in findings.summary()
 
 
 def test_unpack_never_replaces_a_file(stored, tmp_path):
     (tmp_path / "content.db").write_bytes(b"mine")
     with pytest.raises(FileExistsError):
-        store.unpack(stored(), str(tmp_path / "content.db"))
+        unpacking.unpack(stored(), str(tmp_path / "content.db"))
     assert (tmp_path / "content.db").read_bytes() == b"mine"

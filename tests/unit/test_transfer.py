@@ -10,7 +10,7 @@ import os
 import sqlite3
 
 import pytest
-from engine import catalog, clock, errors, files, operations, store, transfer
+from engine import catalog, clock, errors, files, operations, space, store, transfer
 from engine import session as room
 
 
@@ -254,7 +254,7 @@ def test_full_disk_leaves_what_had_arrived(site, monkeypatch):
     site.back_up()
     (row,) = site.offered()
     begun = site.carry(row, until=1)
-    monkeypatch.setattr(files, "free_bytes", lambda _path: 0)
+    monkeypatch.setattr(space, "free_bytes", lambda _path: 0)
     with pytest.raises(errors.NoSpace):
         site.carry(row, offset=begun)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import os
 import pathlib
 
 import pytest
-from engine import catalog, clock, errors, files, manifest, operations, ownership
+from engine import catalog, clock, errors, files, manifest, operations, ownership, space
 
 CONTENT = b"0123456789" * 100
 STAMP = "20261122_020000"
@@ -196,7 +196,7 @@ def test_more_than_there_is_room_for_is_refused_before_anything_travels(receiver
     texts = [announced(stamp) for stamp in ("20261120_020000", "20261121_020000", "20261122_020000")]
     receiver.send(texts[0], CONTENT[:400])
     for free, fits in ((2599, False), (2600, True)):
-        monkeypatch.setattr(files, "free_bytes", lambda _path, free=free: free)
+        monkeypatch.setattr(space, "free_bytes", lambda _path, free=free: free)
         if fits:
             assert [row["state"] for row in receiver.accept(*texts)] == ["wanted"] * 3
         else:

@@ -112,6 +112,20 @@ def test_undo_brings_a_database_back_that_sqlite_could_not_read_byte_for_byte(pl
     assert place.restore(undo=True, backup=result["pre_restore_backup"])["changed"] and place.rows() == 200
 
 
+@pytest.mark.parametrize("noted", ["fifo", "list", "nonsense", "nested"])
+def test_undo_of_a_raw_copy_whose_note_is_none_ends_and_changes_nothing(place, noted):
+    place.damage_header()
+    kept = os.path.join(place.backups, place.restore()["pre_restore_backup"])
+    os.unlink(kept + ".json")
+    if noted == "fifo":
+        os.mkfifo(kept + ".json")
+    else:
+        files.write_new(kept + ".json", {"list": b"[1]", "nonsense": b"{", "nested": b"[" * 100_000}[noted])
+    with pytest.raises(errors.BackupError) as refused:
+        place.restore(undo=True, backup=os.path.basename(kept))
+    assert refused.value.error_code == "backup_invalid" and place.rows() == 200
+
+
 def test_undo_of_a_raw_copy_must_be_confirmed_and_refuses_changed_bytes_and_a_held_file(place, holding):
     place.damage_header()
     kept = place.restore()["pre_restore_backup"]

@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, compress, database, errors, files, manifest, snapshot, store, verify
+from . import catalog, clock, compress, database, errors, files, manifest, snapshot, space, store, verify
 from . import session as room
 
 
@@ -78,7 +78,7 @@ def _content_now(session, method):
 
     with tempfile.TemporaryDirectory(prefix="digitalme-backup-") as directory:
         path = os.path.join(directory, "now.db")
-        files.require_space(directory, store.space_needed(session.target), "the comparison")
+        space.require_space(directory, store.space_needed(session.target), "the comparison")
         files.create_new(path)
         timeout = session.settings["busy_timeout"]
         taken = snapshot.take(session.target.database, path, method, busy_timeout=timeout, hashing=True)
@@ -158,7 +158,7 @@ def _require_limit(session, order):
     where = session.target.backup_dir
     while not os.path.isdir(where):
         where = os.path.dirname(where)
-    used, total = files.disk_use(where)
+    used, total = space.disk_use(where)
     needed = store.space_needed(session.target, order.compression)
     percent = 100 * (used + needed) / total if total else 100.0
     if percent > limit:

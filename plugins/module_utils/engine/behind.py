@@ -33,6 +33,15 @@ LEAD = 64 * 1024 * 1024
 _WRITE, _WAIT = 2, 1 | 2 | 4
 
 
+def _read_into(descriptor, buffer):
+    """Fill a writable buffer from an open file as far as one read does; returns how many bytes."""
+    if hasattr(os, "readv"):
+        return os.readv(descriptor, [buffer])
+    data = os.read(descriptor, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
 class Behind:
     """A thread that works on the bytes of ``path`` as far as `reached` says that they are there.
 
@@ -137,7 +146,7 @@ class Hashing(Behind):
 
     def step(self, position, limit):
         os.lseek(self._descriptor, position, os.SEEK_SET)
-        count = files.read_into(self._descriptor, memoryview(self._buffer)[: limit - position])
+        count = _read_into(self._descriptor, memoryview(self._buffer)[: limit - position])
         if not position:
             self._buffer[: len(self._begin)] = self._begin
         self._digest.update(memoryview(self._buffer)[:count])
@@ -253,7 +262,7 @@ class Passing:
     def _first(self):
         if self._begin is None:
             return b""
-        with open(self._path, "rb") as file:
+        with os.fdopen(files.open_regular(self._path), "rb") as file:
             return self._begin(file.read(100))
 
     def finish(self):

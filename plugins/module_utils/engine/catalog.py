@@ -13,9 +13,9 @@ import re
 import stat
 from typing import NamedTuple
 
-from . import clock, compress, errors, files, manifest
+from . import clock, compress, errors, files, links, manifest
 
-STATE = ".state"
+STATE = links.STATE
 PRE_RECOVERY = "_pre_recovery"
 RAW = ".damaged"
 LATEST = ("latest", "latest_backup.db")

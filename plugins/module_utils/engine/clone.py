@@ -58,8 +58,8 @@ import struct
 import sys
 from typing import NamedTuple
 
-from . import behind, copying, database, files
-from .header import canonical
+from . import behind, copying, database, files, mounts
+from .header import canonical, library_version
 
 # Where a page that another process has written is what a raw read sees at once, and where POSIX locks work. Not among
 # them: network filesystems, FUSE, overlay (a file may move to the upper layer under an open descriptor).
@@ -104,7 +104,7 @@ def obstacle(path):
     if not sys.platform.startswith("linux"):
         return "its locks and filesystems are known on Linux only"
     path = files.resolve(path)
-    kind = files.filesystem(path)
+    kind = mounts.filesystem(path)
     if kind not in LOCAL:
         return (
             f"its filesystem ({kind or 'unknown'}) is none of those on which raw reads are known to agree with SQLite's"
@@ -144,7 +144,7 @@ def copy(connection, path, target, *, progress=None, hashing=False, most_log=Non
     why_not = _obstacle_now(connection, path, mode)
     if why_not:
         return None, why_not, None
-    reader = files.open_regular(path, follow=True)
+    reader = files.open_regular(path)
     try:
         index = _index(path, reader) if mode == "wal" else None
         if mode == "wal" and index is None:
@@ -159,7 +159,7 @@ def copy(connection, path, target, *, progress=None, hashing=False, most_log=Non
             length,
             progress=progress,
             hashing=hashing,
-            begin=lambda raw: canonical(raw, pages, database.library_version()),
+            begin=lambda raw: canonical(raw, pages, library_version()),
             patient=index is not None,  # In rollback mode writers wait for us, and we for nothing.
             gently=_lively(path) if index is not None else lambda: True,
         )
@@ -224,7 +224,7 @@ def _look(reader):
 def _index(path, reader):
     """The Index as two readings found it, or None. The descriptor of ``-shm`` stays until the connection is closed."""
     try:
-        shared = files.open_regular(path + "-shm", follow=True)
+        shared = files.open_regular(path + "-shm")
     except OSError:
         return None
     try:
@@ -247,7 +247,7 @@ def _index(path, reader):
 def _copy_log(path, target, salts, length):
     """Copy so much of ``-wal`` beside the copy; False when it is not the log with these salts, or not any more."""
     try:
-        reader = files.open_regular(path + "-wal", follow=True)
+        reader = files.open_regular(path + "-wal")
     except FileNotFoundError:
         return False
     try:
@@ -310,7 +310,7 @@ def _first_changed(target, copied):
     todo = range(copied.log_index.folded, copied.log_index.frames)
     if len(todo) > _LOOKED_AT:
         return 0
-    with open(target + "-wal", "rb", buffering=0) as log:
+    with os.fdopen(files.open_regular(target + "-wal"), "rb", buffering=0) as log:
         first = min((_page_number(log, frame, copied.page_size) for frame in todo), default=1)
     return (first - 1) * copied.page_size
 
@@ -333,6 +333,6 @@ def finish(target, pages):
     descriptor = os.open(target, files.IN_PLACE)
     try:
         raw = os.pread(descriptor, 100, 0)
-        files.write_all(descriptor, canonical(raw, pages, database.library_version()))
+        files.write_all(descriptor, canonical(raw, pages, library_version()))
     finally:
         os.close(descriptor)

@@ -66,7 +66,7 @@ def _zstd_module():
 def compress(source, target, method, *, hasher, progress=None):
     """Compress into the new file ``target``, fsynced; ``hasher`` sees the stored bytes. Returns their number."""
     require(method)
-    reader = files.open_regular(source, follow=True)
+    reader = files.open_regular(source)
     try:
         with files.being_made(target) as writer:
             _ENCODERS[method](reader, _Counting(writer, hasher), os.fstat(reader).st_size, progress)
@@ -191,7 +191,7 @@ def expand(source, target, method, *, stored, content, durable=True, limit=None,
     bytes. ``limit`` in bytes guards the disk against a damaged or hostile file that never ends. Raises BackupInvalid
     when it cannot be expanded.
     """
-    reader = files.open_regular(source, follow=True)
+    reader = files.open_regular(source)
     pieces = _pieces(reader, source, method, stored, progress)
     try:
         if target is None:

@@ -8,6 +8,7 @@ application's ``Backup`` block, then `settings.DEFAULTS`.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ if os.name == "nt":
 
     PATH, AUDIT_LOG, BACKUP_ROOT = windows.places(os.environ)
 NOTIFICATIONS = "notifications.json"
+# A thousand databases with all their settings have less.
+LARGEST = 16 * 1024 * 1024
 
 
 class Config(NamedTuple):
@@ -65,8 +68,7 @@ def load(path=None, environment=None):
     asked, where = _place(path, environment)
     warnings = []
     try:
-        with open(where, "rb") as source:
-            document = _decode(source.read(), where)
+        document = _decode(files.read_small(where, LARGEST, follow=True), where)
     except FileNotFoundError:
         if asked:
             raise errors.ConfigError("there is no such configuration file", path=where) from None
@@ -77,6 +79,8 @@ def load(path=None, environment=None):
         warnings.append(f"{where} cannot be read by this user and was ignored")
         where, document = None, {}
     except OSError as error:
+        if error.errno == errno.EINVAL:  # A FIFO, a device, a directory, or more than a configuration can be.
+            raise errors.ConfigError(f"it cannot be read ({error.strerror})", path=where) from error
         raise errors.from_os_error(error, where) from error
     defaults = room.layer(room.DEFAULTS, room.application_block(_object(document, "Backup", where)), where)
     defaults = room.layer(defaults, _object(document, "defaults", where), where)

@@ -13,7 +13,12 @@ def count_rows(connection):
     """{table: rows} of every ordinary table; SQLite's own and virtual tables are left out."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type='table' AND rootpage>0 ORDER BY name")
     names = [name for (name,) in rows.fetchall() if not name.lower().startswith(_NEVER_COUNTED) and encodable(name)]
-    return {name: connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in names}
+    return {name: _count(connection, name) for name in names}
+
+
+def _count(connection, name):
+    sql = f"SELECT count(*) FROM {quoted(name)}"  # nosec B608 # the name is quoted
+    return connection.execute(sql).fetchone()[0]
 
 
 def readable_rows(connection):
@@ -26,7 +31,7 @@ def readable_rows(connection):
     found = {}
     for name in filter(encodable, names):
         try:
-            found[name] = connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
+            found[name] = _count(connection, name)
         except sqlite3.Error:
             found[name] = None
     return found

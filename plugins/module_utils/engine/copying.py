@@ -103,7 +103,7 @@ def copy(source, target, *, hashing=False, durable=True, progress=None, mode=0o6
     With ``hashing`` the bytes of the copy are hashed, while they pass or, where they share blocks, from the copy.
     A failure half way removes the target.
     """
-    reader = files.open_regular(source, follow=True)
+    reader = files.open_regular(source)
     try:
         with files.being_made(target, mode) as writer:
             size = os.fstat(reader).st_size

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import threading
 
-from . import errors, files, wording
+from . import errors, files, links, wording
 from .header import looks_encrypted, parse_header
 
 SIDECARS = ("-wal", "-shm", "-journal")
@@ -159,6 +159,7 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
     options = {"mode": mode}
     if immutable:
         options["immutable"] = 1
+    known = links.open_files() if mode == "rw" else None
     connection = sqlite3.connect(
         uri(path, **options),
         uri=True,
@@ -167,15 +168,10 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
         check_same_thread=False,
         factory=factory,
     )
+    links.require_not_led(connection, path, known)
     connection.text_factory = _lenient_text
     connection.opened_on(path)
     return connection
-
-
-def library_version():
-    """The number by which this SQLite signs a header: 3040001 for 3.40.1."""
-    major, minor, patch = (int(part) for part in sqlite3.sqlite_version.split("."))
-    return major * 1_000_000 + minor * 1_000 + patch
 
 
 def _lenient_text(raw):

@@ -9,10 +9,11 @@ Every function raises ``OSError`` as the system gives it; the operations turn it
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 
-from . import errors
+from . import errors, links
 
 CHUNK = 1024 * 1024
 PARTIAL = ".partial"
@@ -54,18 +55,45 @@ def make_directory(path, mode=0o700):
     if parent and parent != path:
         make_directory(parent, mode=0o755)
     try:
-        os.mkdir(path, mode)
+        with links.place(path) as (directory, name):
+            os.mkdir(name, mode, dir_fd=directory)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
         return
-    os.chmod(path, mode)  # What the caller's umask has taken away.
+    _complete_directory(path, mode)
     sync_directory(parent)
+
+
+def _complete_directory(path, mode):
+    """Give a directory what the caller's umask has taken away, but nothing to what a link in its place leads to."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
+    except (AttributeError, PermissionError):  # Windows; or all was taken away from one who changes only what is his.
+        os.chmod(path, mode)
+        return
+    try:
+        _complete_mode(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def open_new(path, mode=0o600):
     """Descriptor of a new file, with its final mode from the start; FileExistsError if the name is taken."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+    descriptor = _open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+    _complete_mode(descriptor, mode)
+    return descriptor
+
+
+def _complete_mode(descriptor, mode):
+    """Add what the caller's umask has taken away of a new file's mode: it never had more than that mode."""
+    if hasattr(os, "fchmod") and mode & ~os.fstat(descriptor).st_mode:
+        os.fchmod(descriptor, mode)
+
+
+def _open(path, flags, mode=0o600):
+    with links.place(path) as (directory, name):
+        return os.open(name, flags, mode, dir_fd=directory)
 
 
 def create_new(path, mode=0o600):
@@ -73,13 +101,34 @@ def create_new(path, mode=0o600):
 
 
 def open_regular(path, follow=False):
-    """Read-only descriptor of a regular file. A FIFO or a device is refused instead of waited for."""
+    """Read-only descriptor of a regular file. A FIFO, a device or a socket is refused instead of waited for."""
     return _open_regular(path, os.O_RDONLY, follow=follow)
+
+
+def open_present(path):
+    """Descriptor for reading and writing of a regular file that is there. A link, FIFO or device is refused."""
+    return _open_regular(path, os.O_RDWR)
+
+
+def read_small(path, most, follow=False):
+    """The bytes of a regular file; OSError (EINVAL) where it has more than ``most`` or is no regular file."""
+    with os.fdopen(open_regular(path, follow), "rb") as source:
+        data = source.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EINVAL, f"larger than {most} bytes", path)
+    return data
 
 
 def open_append(path, mode=0o600):
     """Descriptor for reading and appending; created with its final mode. A link, FIFO or device is refused."""
-    return _open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
+    while True:
+        try:
+            return _open_regular(path, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                descriptor = _open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, mode)
+                _complete_mode(descriptor, mode)
+                return descriptor
 
 
 def _open_regular(path, flags, mode=0o600, follow=False):
@@ -87,11 +136,20 @@ def _open_regular(path, flags, mode=0o600, follow=False):
         from . import windows
 
         windows.require_regular(path, follow)
-    descriptor = os.open(path, flags | _NONBLOCK | _CLOEXEC | _BINARY | (0 if follow else _NOFOLLOW), mode)
+    try:
+        descriptor = _open(path, flags | _NONBLOCK | _CLOEXEC | _BINARY | (0 if follow else _NOFOLLOW), mode)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV, errno.EISDIR):
+            raise _not_regular(path) from None  # A socket, a device without a driver, a directory.
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(22, "not a regular file", path)
+        raise _not_regular(path)
     return descriptor
+
+
+def _not_regular(path):
+    return OSError(errno.EINVAL, "not a regular file", path)
 
 
 @contextlib.contextmanager
@@ -132,8 +190,6 @@ def write_all(descriptor, data):
 def write_new(path, data, mode=0o600):
     """Create ``path`` with ``data``, durable. A failure half way leaves no file; a crash leaves a part of it."""
     with being_made(path, mode) as descriptor, naming(descriptor):
-        if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, mode)  # What the caller's umask has taken away.
         write_all(descriptor, data)
         os.fsync(descriptor)
 
@@ -145,12 +201,16 @@ def write_atomically(path, data, mode=0o600):
     if exists(temporary):
         os.unlink(temporary)
     write_new(temporary, data, mode)
-    replace(temporary, path)
+    try:
+        replace(temporary, path)
+    except BaseException:
+        remove(temporary)  # Where it could not be renamed: a directory has the name, say.
+        raise
 
 
 def sync(path):
     """fsync of a file's content and size; through a handle that may write on Windows, which takes no other."""
-    descriptor = os.open(path, (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | _CLOEXEC | _BINARY)
+    descriptor = open_present(path) if os.name == "nt" else open_regular(path)
     try:
         with naming(descriptor):
             os.fsync(descriptor)
@@ -205,7 +265,8 @@ def link(source, target):
 def remove(path):
     """Remove a name; one that is not there is fine. Not durable by itself: follow with ``sync_directory``."""
     try:
-        os.unlink(path)
+        with links.place(path) as (directory, name):
+            os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         return False
     return True
@@ -232,8 +293,12 @@ def sync_open(descriptor):
 
 
 def truncate(path, length):
-    """Cut a file of ours off; not durable by itself."""
-    os.truncate(path, length)
+    """Cut a file of ours off; not durable by itself. Never what a link in its place leads to."""
+    descriptor = _open(path, IN_PLACE)
+    try:
+        os.ftruncate(descriptor, length)
+    finally:
+        os.close(descriptor)
 
 
 def truncate_open(descriptor):
@@ -242,21 +307,12 @@ def truncate_open(descriptor):
         os.ftruncate(descriptor, 0)
 
 
-def read_into(descriptor, buffer):
-    """Fill a writable buffer from an open file as far as one read does; returns how many bytes."""
-    if hasattr(os, "readv"):
-        return os.readv(descriptor, [buffer])
-    data = os.read(descriptor, len(buffer))
-    buffer[: len(data)] = data
-    return len(data)
-
-
 def sha256(path, progress=None):
     """SHA-256 of a regular file's bytes, as hex."""
     import hashlib
 
     digest = hashlib.sha256()
-    reader = open_regular(path, follow=True)
+    reader = open_regular(path)
     try:
         expected = os.fstat(reader).st_size
         total = 0
@@ -270,67 +326,3 @@ def sha256(path, progress=None):
                 progress(total, expected)
     finally:
         os.close(reader)
-
-
-def free_bytes(path):
-    """Bytes that this user may still write on the filesystem of an existing directory."""
-    if hasattr(os, "statvfs"):
-        facts = os.statvfs(path)
-        return facts.f_frsize * (facts.f_bfree if os.geteuid() == 0 else facts.f_bavail)
-    import shutil
-
-    return shutil.disk_usage(path).free
-
-
-def disk_use(path):
-    """(used bytes, bytes that ordinary users can have in all) of the filesystem, counted as ``df`` does."""
-    if hasattr(os, "statvfs"):
-        facts = os.statvfs(path)
-        used = facts.f_frsize * (facts.f_blocks - facts.f_bfree)
-        return used, used + facts.f_frsize * facts.f_bavail
-    import shutil
-
-    usage = shutil.disk_usage(path)
-    return usage.used, usage.total
-
-
-def require_space(directory, needed, what):
-    """Raise NoSpace unless ``needed`` bytes are free; nothing is written."""
-    free = free_bytes(directory)
-    if free < needed:
-        raise errors.NoSpace(
-            f"{what} needs {needed} bytes and {free} are free", path=directory, needed_bytes=needed, free_bytes=free
-        )
-
-
-def is_mount_point(path):
-    """Whether the file itself is a mount point (a bind-mounted single file cannot be renamed over)."""
-    try:
-        with open("/proc/self/mountinfo", "rb") as table:
-            raw = os.fsencode(path)
-            return any(_unescape(line.split(b" ", 5)[4]) == raw for line in table)
-    except OSError:
-        return os.path.ismount(path)
-
-
-def filesystem(path):
-    """The type of the filesystem that the real path lies on (``ext4``, ``nfs4``); None where Linux does not tell."""
-    best, found = b"", None
-    raw = os.fsencode(path)
-    try:
-        with open("/proc/self/mountinfo", "rb") as table:
-            for line in table:
-                before, _dash, after = line.partition(b" - ")
-                point = _unescape(before.split(b" ", 5)[4])
-                # The last of several mounts on one point hides the others.
-                if len(point) >= len(best) and (raw + b"/").startswith(point.rstrip(b"/") + b"/"):
-                    best, found = point, os.fsdecode(after.split(b" ", 1)[0])
-    except OSError:
-        return None
-    return found
-
-
-def _unescape(field):
-    for code, plain in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        field = field.replace(code, plain)
-    return field

@@ -8,6 +8,7 @@ The fields are those of https://www.sqlite.org/fileformat2.html#the_database_hea
 from __future__ import annotations
 
 import math
+import sqlite3
 import struct
 from typing import NamedTuple
 
@@ -97,3 +98,9 @@ def looks_encrypted(raw):
     entropy = -sum(n / total * math.log2(n / total) for n in counts if n)
     # n random bytes show 8 - 186/n bits (at n = 4096) to 8 - 210/n (at 512), with a spread of 0.004 to 0.033 bits.
     return entropy > 8 - 215 / total - 0.1
+
+
+def library_version():
+    """The number by which this SQLite signs a header: 3040001 for 3.40.1."""
+    major, minor, patch = (int(part) for part in sqlite3.sqlite_version.split("."))
+    return major * 1_000_000 + minor * 1_000 + patch

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from . import audit, catalog, clock, cron, database, errors, files, kept_files, lock
+from . import audit, catalog, clock, cron, database, errors, files, kept_files, lock, space
 from .restore import journal
 
 STATUSES = ("healthy", "degraded", "unhealthy")
@@ -225,7 +225,7 @@ def _disk(facts):
     where = facts.target.backup_dir
     if not os.path.isdir(where):
         return _check("disk", "unhealthy", f"the backup directory {errors.show(where)} does not exist", None, limit)
-    used, total = files.disk_use(where)
+    used, total = space.disk_use(where)
     percent = round(100 * used / total, 1) if total else 100.0
     status = "ok" if percent <= limit else "degraded"
     return _check("disk", status, f"{percent} % of the backup filesystem is used", percent, limit)

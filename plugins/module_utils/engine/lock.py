@@ -148,7 +148,7 @@ def when_free(path, function, *arguments):
 def is_held(path):
     """Whether somebody holds the lock now; creates nothing. Two who ask at once do not take each other for a holder."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = files.open_present(path)
     except OSError:
         return False
     try:

@@ -77,20 +77,23 @@ def encode(manifest):
 
 def load(path):
     """The manifest in the file, checked. Raises BackupInvalid, which says what is wrong; unknown keys are kept."""
+    return decode(_read(path), path)
+
+
+def read(backup_path):
+    """The bytes of a backup's manifest as they are. Raises BackupInvalid for what cannot be one."""
+    return _read(path_for(backup_path))
+
+
+def _read(path):
     try:
-        descriptor = files.open_regular(path)
+        return files.read_small(path, LARGEST)
     except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ELOOP):  # not a regular file, a symbolic link
+        if error.errno == errno.ELOOP:
             raise _invalid(path, "it is not a regular file") from error
+        if error.errno == errno.EINVAL:
+            raise _invalid(path, f"it is {error.strerror}") from error
         raise errors.from_os_error(error, path) from error
-    try:
-        if os.fstat(descriptor).st_size > LARGEST:
-            raise _invalid(path, f"it is larger than {LARGEST} bytes")
-        with os.fdopen(os.dup(descriptor), "rb") as stream:
-            raw = stream.read(LARGEST + 1)
-    finally:
-        os.close(descriptor)
-    return decode(raw, path)
 
 
 def decode(raw, path):

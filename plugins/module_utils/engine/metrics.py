@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 
-from . import __version__, clock, cron, errors, files, health, kept_files, retention
+from . import __version__, clock, cron, errors, files, health, kept_files, retention, space
 
 PREFIX = "digitalme_backup_"
 STATES = ("verified", "unverified", "unverifiable", "invalid", "missing")
@@ -188,7 +188,7 @@ def _interval(facts):
 
 def _of_health(facts, checks):
     status = health.status_of(checks)
-    used, total = files.disk_use(_existing(facts.target.backup_dir))
+    used, total = space.disk_use(_existing(facts.target.backup_dir))
     return {
         "health_status": [({"status": each}, int(each == status)) for each in health.STATUSES],
         "health_check": [({"check": check["name"]}, health.WORST[check["status"]]) for check in checks],

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
-from . import files
+from . import files, links
 
 
 def give_back(*places):
@@ -29,7 +30,8 @@ def give_back(*places):
 def _give_back_in(directory, owner):
     if owner.st_uid == 0:
         return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with links.place(directory) as (above, name):
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
         if os.fstat(descriptor).st_uid == 0:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -44,7 +46,9 @@ def _give_back_in(directory, owner):
 
 def copy(reference, target):
     """Give ``target`` the owner, group, mode and extended attributes (ACL, security context) of ``reference``."""
-    facts = os.stat(reference)
+    facts = os.lstat(reference)
+    if stat.S_ISLNK(facts.st_mode):  # Whoever owns the directory has put it there meanwhile.
+        raise OSError(errno.ELOOP, "it is a symbolic link", reference)
     set_on(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
     if os.name == "nt":
         from . import windows
@@ -55,7 +59,7 @@ def copy(reference, target):
     descriptor = files.open_regular(target)
     try:
         with files.naming(descriptor):
-            for attribute in os.listxattr(reference):
+            for attribute in os.listxattr(reference, follow_symlinks=False):
                 _copy_attribute(reference, descriptor, attribute)
     finally:
         os.close(descriptor)
@@ -63,7 +67,7 @@ def copy(reference, target):
 
 def _copy_attribute(reference, descriptor, attribute):
     try:
-        wanted = os.getxattr(reference, attribute)
+        wanted = os.getxattr(reference, attribute, follow_symlinks=False)
         if attribute not in os.listxattr(descriptor) or os.getxattr(descriptor, attribute) != wanted:
             os.setxattr(descriptor, attribute, wanted)
     except OSError as error:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 
-from . import clock, copying, database, errors, files, manifest, ownership, restoring
+from . import clock, copying, database, errors, files, manifest, ownership, restoring, space
 from . import session as room
 from .restore import apply as apply_room
 from .restore import journal as journal_room
@@ -69,9 +69,8 @@ def _prepare(session, steps, path, live):
     with steps.step("stage") as row:
         suffixes = ["", *(suffix for suffix in database.SIDECARS if files.exists(path + suffix))]
         size = sum(files.size(path + suffix) for suffix in suffixes)
-        files.require_space(os.path.dirname(live_path), size, "the old content")
-        with open(manifest.path_for(path), "rb") as source:
-            sums = json.loads(source.read()).get("sha256_of", {})
+        space.require_space(os.path.dirname(live_path), size, "the old content")
+        sums = _sums(path)
         # Without its log a database has an older content, or none.
         for name in sums:
             if not files.exists(os.path.join(os.path.dirname(path), name)):
@@ -88,6 +87,16 @@ def _prepare(session, steps, path, live):
         kept = stage.keep_old(session.target, session.settings, live, session.progress)
         row["detail"] = f"{kept.shown}: {kept.detail}"
     return kept
+
+
+def _sums(path):
+    """{file name: SHA-256} of the raw copy and its sidecars, as they were noted."""
+    try:
+        known = json.loads(manifest.read(path))
+    except (ValueError, RecursionError) as error:
+        raise errors.BackupInvalid(f"what was noted of it is no JSON ({error})", path=path) from error
+    sums = known.get("sha256_of") if isinstance(known, dict) else None
+    return sums if isinstance(sums, dict) else {}
 
 
 def _swap(live_path, live, log, path, held):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from . import catalog, clock, errors, files
+from . import catalog, clock, errors, files, space
 from .restore import plan as plan_room
 
 # Of the newest restore test: a restore makes the copy and proves it, as the test did, keeps the old content and proves
@@ -71,7 +71,7 @@ def _places(target, needed, pre_backup):
         row = found.setdefault(os.stat(directory).st_dev, {"what": [], "needed_bytes": 0, "free_bytes": 0})
         row["what"].append(what)
         row["needed_bytes"] += room
-        row["free_bytes"] = files.free_bytes(directory)
+        row["free_bytes"] = space.free_bytes(directory)
     return [{**row, "what": " and ".join(row["what"])} for row in found.values()]
 
 

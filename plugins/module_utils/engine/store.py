@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Make one backup: snapshot, verify, hash, compress, publish; and check one that is stored.
+"""Make one backup: snapshot, verify, hash, compress, publish.
 
 The order on disk, and what a crash after each step leaves (X is the backup's final name):
 
@@ -20,13 +20,12 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from . import catalog, clock, compress, copying, database, errors, files, lock, manifest, snapshot, together, verify
+from . import catalog, clock, compress, database, errors, files, lock, manifest, snapshot, space, together, verify
+from .unpacking import staged
 
 SCRATCH = "scratch"
 DRILL = "drill"
 _RAW = "-raw"
-# What a compressed file without a manifest may expand to; more is taken for a bomb.
-LIKELY_RATIO = 20
 
 
 class Order(NamedTuple):
@@ -105,7 +104,7 @@ def make(target, order, progress=None):
     started, moment = clock.monotonic(), clock.now()
     header = database.check_file(target.database)
     snapshot.choose(order.method, header, target.database)
-    files.require_space(target.backup_dir, space_needed(target, order.compression), "the backup")
+    space.require_space(target.backup_dir, space_needed(target, order.compression), "the backup")
     file = catalog.new_file_name(target.backup_dir, target.name, moment, order.kind, order.compression)
     path = os.path.join(target.backup_dir, file)
     working = os.path.join(target.backup_dir, catalog.partial(file))
@@ -114,7 +113,7 @@ def make(target, order, progress=None):
     try:
         if raw != working:
             files.create_new(raw)
-        report = _staged(progress, "copy")
+        report = staged(progress, "copy")
         taken = snapshot.take(
             target.database, raw, order.method, busy_timeout=order.busy_timeout, progress=report, hashing=True
         )
@@ -148,17 +147,6 @@ def make(target, order, progress=None):
     return Made(document, path)
 
 
-def _staged(progress, stage):
-    """A progress callback of two numbers from one that is also told the stage."""
-    if progress is None:
-        return None
-
-    def report(done, total):
-        progress(stage, done, total)
-
-    return report
-
-
 def _discard(*paths):
     for path in dict.fromkeys(paths):
         files.remove(path)
@@ -172,11 +160,11 @@ def _describe(target, order, file, moment, taken, raw, progress):
         order.level,
         assertions=order.assertions,
         written_by=taken.header.sqlite_version,
-        progress=_staged(progress, "verify"),
+        progress=staged(progress, "verify"),
     )
     seconds = clock.monotonic() - before
     size = os.stat(raw).st_size
-    digest = taken.digest.hexdigest(_staged(progress, "hash"))
+    digest = taken.digest.hexdigest(staged(progress, "hash"))
     document = {
         "schema_version": manifest.SCHEMA_VERSION,
         "file": file,
@@ -239,7 +227,7 @@ def _begin_packing(raw, working, method):
 
 def _packed(packing, working, method, document, progress):
     """Wait for what was begun, and prove that the stored bytes give the content back."""
-    report = _staged(progress, "compress")
+    report = staged(progress, "compress")
     document["stored_bytes"], document["sha256"] = packing.result(report and (lambda: report(0, 0)))
     again, content = hashlib.sha256(), hashlib.sha256()
     compress.expand(working, None, method, stored=again, content=content, limit=document["size_bytes"])
@@ -274,77 +262,4 @@ def _failed(target, aside, document):
         hint=hint,
         quarantined=aside,
         verification=document["verification"],
-    )
-
-
-# --- a stored backup -------------------------------------------------------------------------------------------------
-
-
-class Unpacked(NamedTuple):
-    """A backup's content in a file of its own: how many bytes, their SHA-256, and whether they match the manifest."""
-
-    size: int
-    content_sha256: str
-    trusted: bool
-
-
-def unpack(entry, path, progress=None, *, durable=True):
-    """Copy or expand a stored backup into the new file ``path``; raises BackupInvalid when it is not what it was.
-
-    With ``path`` None the bytes are only read and compared.
-    """
-    known = entry.manifest or {}
-    method = compress.by_suffix(entry.file)
-    if method == "none":
-        return _copied(entry, known, path, progress, durable)
-    stored, content = hashlib.sha256(), hashlib.sha256()
-    report = _staged(progress, "stage")
-    most = entry.stored_bytes * LIKELY_RATIO if known.get("size_bytes") is None else known["size_bytes"]
-    try:
-        size = compress.expand(
-            entry.path, path, method, stored=stored, content=content, durable=durable, limit=most, progress=report
-        )
-        _require_match(entry, known, stored.hexdigest(), content.hexdigest())
-    except errors.BackupInvalid:
-        # Bytes that do not match tell more than a decompressor that stumbles over them.
-        if path is not None:
-            files.remove(path)
-        raise
-    return Unpacked(size, content.hexdigest(), bool(known))
-
-
-def _copied(entry, known, path, progress, durable):
-    """`unpack` of a file that is not compressed: the filesystem shares its blocks with the copy where it can."""
-    report = _staged(progress, "stage")
-    if path is None:
-        size, digest = entry.stored_bytes, files.sha256(entry.path, report)
-    else:
-        size, digest = copying.copy(entry.path, path, hashing=True, durable=durable, progress=report)
-    try:
-        _require_match(entry, known, digest, digest)
-    except errors.BackupInvalid:
-        if path is not None:
-            files.remove(path)
-        raise
-    return Unpacked(size, digest, bool(known))
-
-
-def _require_match(entry, known, stored, content):
-    for key, digest in (("sha256", stored), ("content_sha256", content)):
-        if known.get(key) is not None and known[key] != digest:
-            raise errors.BackupInvalid(
-                "its bytes are not those that were backed up: the SHA-256 differs from its manifest's", path=entry.path
-            )
-
-
-def examine(entry, level, assertions, path, progress=None):
-    """Findings about a backup whose content was unpacked to ``path``, against its manifest."""
-    known = entry.manifest or {}
-    return verify.verify(
-        path,
-        level,
-        source=known.get("source"),
-        assertions=assertions,
-        trusted=bool(known.get("sha256")),
-        progress=_staged(progress, "verify"),
     )

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import stat
 
-from . import catalog, copying, errors, files, manifest, ownership
+from . import catalog, copying, errors, files, manifest, ownership, space
 
 INCOMING = "incoming"
 # With the dot and the suffix that it has until it is finished, a name is to fit into a file system's 255 bytes.
@@ -74,8 +74,7 @@ def _unfit(entry):
 
 
 def _offered(entry):
-    with open(manifest.path_for(entry.path), encoding="ascii") as source:
-        text = source.read()
+    text = manifest.read(entry.path).decode("ascii")
     return {
         "file": entry.file,
         "stored_bytes": entry.stored_bytes,
@@ -123,7 +122,7 @@ def accept(target, texts):
             row["offset"] = arrived if arrived <= known["stored_bytes"] else 0
             needed += known["stored_bytes"] - row["offset"]
         rows.append(row)
-    files.require_space(_there_already(target.backup_dir), needed, "what is to arrive")
+    space.require_space(_there_already(target.backup_dir), needed, "what is to arrive")
     return rows
 
 
@@ -185,7 +184,7 @@ def receive_part(target, text, offset, part):
         raise errors.Busy("another transfer of this backup is running", path=path)
     if not files.size(part):
         raise errors.BackupInvalid("a part of it has no bytes", path=path, hint="Run the transfer again.")
-    files.require_space(target.backup_dir, known["stored_bytes"] - offset, "the rest of the backup that arrives")
+    space.require_space(target.backup_dir, known["stored_bytes"] - offset, "the rest of the backup that arrives")
     arrived = copying.append(part, path)
     if arrived > known["stored_bytes"]:
         files.remove(path)

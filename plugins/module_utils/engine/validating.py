@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from . import catalog, clock, compress, database, errors, files, manifest, ownership, store
+from . import catalog, clock, compress, database, errors, files, manifest, ownership, store, unpacking
 
 
 def validate(session, references, adopt, record):
@@ -107,14 +107,14 @@ def examine(session, entry, level, assertions):
     try:
         path = entry.path
         if compress.by_suffix(entry.file) == "none":
-            unpacked = store.unpack(entry, None, session.progress)
+            unpacked = unpacking.unpack(entry, None, session.progress)
         else:
             scratch = store.scratch_dir(session.target)
             files.remove_tree(scratch)
             files.make_directory(scratch)
             path = os.path.join(scratch, "content.db")
-            unpacked = store.unpack(entry, path, session.progress, durable=False)
-        findings = store.examine(entry, level, assertions, path, session.progress)
+            unpacked = unpacking.unpack(entry, path, session.progress, durable=False)
+        findings = unpacking.examine(entry, level, assertions, path, session.progress)
         facts = {
             "tables": findings.tables,
             "schema_sha256": findings.schema_sha256,

@@ -22,6 +22,7 @@ import sqlite3
 from . import assertions as assertions_room
 from . import checks, database, errors, files
 from .findings import Findings
+from .header import library_version
 
 LEVELS = ("none", "quick", "full")
 
@@ -51,7 +52,7 @@ def verify(path, level="full", *, source=None, assertions=(), written_by=0, trus
         return findings
     connection = database.connect(path, immutable=True)
     try:
-        newer = trusted or max(written_by, header.sqlite_version) > database.library_version()
+        newer = trusted or max(written_by, header.sqlite_version) > library_version()
         checks.run(connection, path, level, findings, newer, progress)
         if findings.status != "corrupt":
             checks.heard(connection, progress, lambda: _expected(connection, level, findings, source, assertions))

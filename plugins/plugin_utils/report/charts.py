@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import xml.etree.ElementTree as etree
+import xml.etree.ElementTree as etree  # nosec B405 # only writes: nothing is parsed
 
 from . import words
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 
 import scenes
-from engine import audit, catalog, config, files, kept_files, manifest, store
+from engine import audit, catalog, config, files, kept_files, manifest, unpacking
 
 
 class BackupWithLog(scenes.Backup):
@@ -133,7 +133,7 @@ def check(scene, told, before, after):
         assert status != "missing" or isinstance(scene, scenes.Retention), f"of {file} only the manifest is there"
         if status == "verified":
             assert files.sha256(os.path.join(scene.backups, file)) == known["sha256"], f"{file} is listed and is a lie"
-            store.unpack(catalog.read_entry(os.path.join(scene.backups, file), "app"), None)
+            unpacking.unpack(catalog.read_entry(os.path.join(scene.backups, file), "app"), None)
     if told:
         differing = {key for key in after if seen[key] != after[key]}
         assert not differing, [(key, seen[key], after[key]) for key in differing]

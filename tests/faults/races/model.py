@@ -15,7 +15,7 @@ import tempfile
 import killing
 import scenes
 import stopping
-from engine import audit, catalog, clock, errors, manifest, operations, store
+from engine import audit, catalog, clock, errors, manifest, operations, unpacking
 
 NAME = "app"
 FUTURE = clock.SKEW_SECONDS
@@ -65,7 +65,7 @@ class Host:
             path, scratch = entry.path, None
             if not path.endswith(".db"):
                 scratch = path = os.path.join(self.place, "unpacked.db")
-                store.unpack(entry, path)
+                unpacking.unpack(entry, path)
             with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
                 assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
                 self._seen[key] = connection.execute("SELECT * FROM t ORDER BY 1").fetchall()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from engine import catalog, checks, database, errors, files, health, processes, session, store, verify
+from engine import catalog, checks, database, errors, files, health, processes, session, unpacking, verify
 from engine.gameday import damage
 from engine.restore import apply, journal, recover, swap
 
@@ -28,7 +28,7 @@ def missed(host, monkeypatch):
 
 def _unhashed(monkeypatch):
     """Every byte is as good as any other."""
-    monkeypatch.setattr(store, "_require_match", lambda *_arguments: None)
+    monkeypatch.setattr(unpacking, "_require_match", lambda *_arguments: None)
 
 
 # --- flipped_byte ----------------------------------------------------------------------------------------------------
@@ -66,14 +66,14 @@ def test_flipped_byte_that_is_told_as_something_else_is_missed(monkeypatch, miss
     def wrongly(*_arguments):
         raise errors.Unverifiable("it is hard to say")
 
-    put_up = store.unpack
+    put_up = unpacking.unpack
     calls = []
 
     def unpack(*arguments, **options):
         calls.append(arguments)  # The first is of the copy without a fault.
         return put_up(*arguments, **options) if len(calls) == 1 else wrongly()
 
-    monkeypatch.setattr(store, "unpack", unpack)
+    monkeypatch.setattr(unpacking, "unpack", unpack)
     missed("flipped_byte", "it was told as unverifiable, not as backup_invalid: it is hard to say")
 
 
@@ -178,7 +178,7 @@ def test_missing_key_is_missed_where_it_is_told_as_damage(monkeypatch, missed):
 
 
 def test_missing_key_is_missed_where_it_is_told_as_sound(monkeypatch, missed):
-    real = store.examine
+    real = unpacking.examine
 
     def examine(entry, level, *rest):
         findings = real(entry, level, *rest)
@@ -186,7 +186,7 @@ def test_missing_key_is_missed_where_it_is_told_as_sound(monkeypatch, missed):
             raise errors.NotConfirmed("it is sound")
         return findings
 
-    monkeypatch.setattr(store, "examine", examine)
+    monkeypatch.setattr(unpacking, "examine", examine)
     missed("missing_key", "it was told as not_confirmed, not as unverifiable")
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 
 import pytest
-from engine import clock, copying, errors, files, host_arguments, notify, operations, processes
+from engine import clock, copying, errors, files, host_arguments, notify, operations, processes, space
 from engine.gameday import content, exercise, killed, places
 from engine.restore import journal
 
@@ -406,7 +406,7 @@ def test_time_limit_ends_a_fault_that_takes_too_long(host, monkeypatch):
 def test_room_is_looked_at_before_anything_is_copied(host, monkeypatch):
     size = os.path.getsize(os.path.join(host.backup_dir, host.row(check=True)["backup"]["file"]))
     copied = []
-    monkeypatch.setattr(files, "free_bytes", lambda _path: 5 * size + 4 * 1024 * 1024 - 1)
+    monkeypatch.setattr(space, "free_bytes", lambda _path: 5 * size + 4 * 1024 * 1024 - 1)
     monkeypatch.setattr(copying, "copy", lambda *arguments, **_options: copied.append(arguments))
     row = host.row()
     assert (row["status"], row["error_code"], copied) == ("failed", "no_space", [])

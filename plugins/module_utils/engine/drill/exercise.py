@@ -8,7 +8,7 @@ import os
 import sqlite3
 from typing import Any, NamedTuple
 
-from .. import catalog, clock, database, errors, files, manifest, processes, restoring
+from .. import catalog, clock, database, errors, files, manifest, processes, restoring, space
 from .. import session as session_room
 from ..restore import plan as plan_room
 from ..restore import rehearse
@@ -173,9 +173,11 @@ class _Drill:
             self._session.progress(stage, done, total)
 
     def _clean(self):
-        for name in os.listdir(self._place):
-            path = os.path.join(self._place, name)
-            files.remove_tree(path) if os.path.isdir(path) else files.remove(path)
+        """Not name by name: the owner of the directory may have put a link in its place, which root would empty."""
+        files.remove_tree(self._place)
+        if files.exists(self._place):
+            raise errors.PermissionDenied("the scratch place cannot be removed", path=self._place)
+        files.make_directory(self._place)
         return "the scratch copies are gone"
 
     def _record(self, entry, outcome, seconds):
@@ -191,7 +193,7 @@ class _Drill:
         with other content, so that the old one has to be kept and the new one written in place.
         """
         path = os.path.join(self._place, rehearse.RESTORED)
-        files.require_space(
+        space.require_space(
             self._place, _FULL_RESTORE_COPIES * plan_room.content_bytes(entry), "the full restore on scratch copies"
         )
         _write_to(path)

@@ -151,7 +151,9 @@ class _Trap:
         """Told by Python of what is about to be done to a name on the disk."""
         stage = self._moment.stage
         if self._renamed:
-            gone = event == "os.remove" and arguments[0] == journal.aside_path(self._live)
+            # Below a state directory a name is reached by its directory's descriptor.
+            aside = os.path.basename(journal.aside_path(self._live))
+            gone = event == "os.remove" and os.path.basename(arguments[0]) == aside
             if (stage == "renamed" and event == "open") or (stage == "forget" and gone):
                 self._kill()
         elif event == "os.link" and arguments[0] == self._live and stage == "link":

@@ -13,7 +13,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from .. import catalog, copying, errors, files, manifest
+from .. import catalog, copying, errors, files, manifest, space
 from ..drill import exercise
 from ..restore import plan, rehearse
 from ..restore.steps import Steps
@@ -115,8 +115,8 @@ def put_up(session, entry, place, doors, progress, steps):
     """
     with steps.step("space") as step:
         needed = needed_bytes(entry)
-        files.require_space(place, needed, "the game day")
-        step["detail"] = f"{needed} bytes needed at most, {files.free_bytes(place)} free"
+        space.require_space(place, needed, "the game day")
+        step["detail"] = f"{needed} bytes needed at most, {space.free_bytes(place)} free"
     known = entry.manifest
     configuration = os.path.join(place, "config.json")
     common = {

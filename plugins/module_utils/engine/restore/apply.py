@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, config, errors, files, manifest, processes, store, verify
+from .. import catalog, clock, config, errors, files, manifest, processes, space, store, verify
 from . import journal as journal_room
 from . import plan as plan_room
 from . import recover, rehearse, stage, swap
@@ -133,8 +133,8 @@ def _require_room(restore):
         if shared:
             needed += old
         else:
-            files.require_space(restore.target.backup_dir, old, "the pre-restore backup")
-    files.require_space(directory, needed, "the restore")
+            space.require_space(restore.target.backup_dir, old, "the pre-restore backup")
+    space.require_space(directory, needed, "the restore")
 
 
 def _drop_needless(kept):

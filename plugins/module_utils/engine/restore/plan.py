@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, compress, database, errors, files, processes, store
+from .. import catalog, clock, compress, database, errors, files, mounts, processes, unpacking
 
 STRATEGIES = ("auto", "in_place", "replace", "replace_if_free")
 
@@ -123,7 +123,7 @@ def content_bytes(entry):
     known = (entry.manifest or {}).get("size_bytes")
     if isinstance(known, int):
         return known
-    return entry.stored_bytes * (1 if compress.by_suffix(entry.file) == "none" else store.LIKELY_RATIO)
+    return entry.stored_bytes * (1 if compress.by_suffix(entry.file) == "none" else unpacking.LIKELY_RATIO)
 
 
 def _choose(strategy, path, live, cause, header, page_size):
@@ -145,7 +145,7 @@ def _choose(strategy, path, live, cause, header, page_size):
 def _is_free(path):
     """Whether the file can be replaced without anybody noticing: no holder, all processes seen, no second name."""
     found, unseen = processes.holders(_all_files(path))
-    return not found and unseen == 0 and os.stat(path).st_nlink == 1 and not files.is_mount_point(path)
+    return not found and unseen == 0 and os.stat(path).st_nlink == 1 and not mounts.is_mount_point(path)
 
 
 def _why_not_in_place(live, cause, header, page_size):
@@ -165,7 +165,7 @@ def require_replaceable(path, reason):
 
 
 def _require_renamable(path, reason):
-    if files.is_mount_point(path):
+    if mounts.is_mount_point(path):
         raise errors.ReadOnly(
             f"the file must be replaced ({reason}), but it is a mount point of its own, which cannot be renamed over",
             path=path,

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from .. import contents, database, errors, files, kept_files, manifest, snapshot
+from .. import contents, database, errors, files, kept_files, manifest, snapshot, space
 
 _ID_LENGTH = 16
 
@@ -50,7 +50,7 @@ def look(plan, directory, staged, busy_timeout):
     if plan.live == "damaged":
         return Look(None, _readable_rows(plan.database))
     try:
-        files.require_space(directory, files.size(plan.database), "the comparison with the live database")
+        space.require_space(directory, files.size(plan.database), "the comparison with the live database")
     except errors.NoSpace:
         return Look(None, _rows_now(plan, busy_timeout))
     path = os.path.join(directory, "live.db")

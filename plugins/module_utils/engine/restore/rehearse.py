@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from .. import database, errors, files, snapshot, store, verify
+from .. import database, errors, files, snapshot, space, store, verify
 from . import plan as plan_room
 from . import stage
 
@@ -42,8 +42,8 @@ def prove(entry, directory, steps, *, level, assertions, progress=None):
     """
     with steps.step("space") as row:
         needed = plan_room.content_bytes(entry) + _SPARE_BYTES
-        files.require_space(directory, needed, "the restore test")
-        row["detail"] = f"{needed} bytes needed, {files.free_bytes(directory)} free"
+        space.require_space(directory, needed, "the restore test")
+        row["detail"] = f"{needed} bytes needed, {space.free_bytes(directory)} free"
     path = os.path.join(directory, "staged.db")
     with steps.step("stage") as row:
         unpacked = stage.unpack(entry, path, progress)

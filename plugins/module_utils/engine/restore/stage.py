@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, copying, database, errors, files, manifest, store
+from .. import catalog, clock, copying, database, errors, files, manifest, space, store, unpacking
 from ..findings import Findings
 
 
@@ -30,12 +30,12 @@ def unpack(entry, path, progress=None, *, durable=False):
     that the fsync before the rename is short. A copy that is read and removed again is spared that.
     """
     files.remove(path)
-    return store.unpack(entry, path, progress, durable=durable)
+    return unpacking.unpack(entry, path, progress, durable=durable)
 
 
 def check(entry, path, unpacked, level, assertions, progress=None):
     """The Staged copy, when it passes; raises BackupInvalid or Unverifiable otherwise."""
-    findings = store.examine(entry, level, assertions, path, progress)
+    findings = unpacking.examine(entry, level, assertions, path, progress)
     require_sound(entry, findings)
     source = (entry.manifest or {}).get("source", {})
     expected = {
@@ -96,12 +96,7 @@ def keep_old(target, settings, live, progress=None):
 
 
 def manifest_of(path):
-    return manifest.decode(manifest_bytes(path), manifest.path_for(path))
-
-
-def manifest_bytes(path):
-    with open(manifest.path_for(path), "rb") as source:
-        return source.read()
+    return manifest.decode(manifest.read(path), manifest.path_for(path))
 
 
 def _keep_raw(target, moment):
@@ -111,7 +106,7 @@ def _keep_raw(target, moment):
     their partial names are durable; a crash before leaves partial files, by which the next run knows what to remove.
     """
     size = sum(files.size(target.database + suffix) for suffix in ("", *database.SIDECARS))
-    files.require_space(target.backup_dir, size, "the copy of the damaged database")
+    space.require_space(target.backup_dir, size, "the copy of the damaged database")
     stem = catalog.new_file_name(target.backup_dir, target.name, moment, "pre_restore")[: -len(".db")] + catalog.RAW
     final = os.path.join(target.backup_dir, stem)
     working = os.path.join(target.backup_dir, catalog.partial(stem))

@@ -121,7 +121,7 @@ def dress(staged, path, source):
 def _dress_as_recorded(staged, path, source):
     """The database is gone: its manifest knows the mode and, for root, the owner; else the directory's owner has it."""
     try:
-        mode = int(str(source.get("mode")), 8)
+        mode = int(str(source.get("mode")), 8) & 0o777  # A manifest never makes a file that runs as its owner.
     except ValueError:
         mode = 0o600
     if not hasattr(os, "geteuid"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .. import audit, catalog, clock, cron, errors, files, health, host, manifest
+from .. import audit, catalog, clock, cron, errors, health, host, manifest, space
 from .. import session as room
 from . import access, advice, finding, growth, keeping, log
 
@@ -154,7 +154,7 @@ def _records(session):
 
 def _disk(session, entries):
     try:
-        use = files.disk_use(session.target.backup_dir)
+        use = space.disk_use(session.target.backup_dir)
     except OSError as error:
         session.warnings.append(f"the backups' filesystem cannot be looked at: {error}")
         return None

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the digitalme.backup authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Links in a state directory, and below it, lead the engine nowhere; see also `test_links`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+
+import pytest
+from engine import errors, files, links, operations, ownership
+from engine.restore import rehearse
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="links are looked at on Linux only")
+only_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be led elsewhere")
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture
+def backups(tmp_path):
+    place = tmp_path / "backups"
+    place.mkdir()
+    return place
+
+
+@pytest.mark.parametrize("linked", [".state", ".state/scratch-app", ".state/drill-app/inner"])
+@pytest.mark.parametrize(
+    "make", [files.create_new, files.make_directory, files.open_append], ids=lambda one: one.__name__
+)
+def test_nothing_is_made_behind_a_link_in_the_state_directory(backups, elsewhere, linked, make):
+    link = backups / linked
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError) as refused:
+        make(str(link / "new"))
+    assert refused.value.filename == str(link)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("linked", [".state", ".state/scratch-app", ".state/drill-app/inner"])
+def test_nothing_is_removed_or_given_away_behind_a_link_in_the_state_directory(backups, elsewhere, linked):
+    link = backups / linked
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    (elsewhere / "inner").mkdir()
+    for kept in (elsewhere / "kept", elsewhere / "inner" / "kept"):
+        kept.write_text("x")
+        with pytest.raises(NotADirectoryError):
+            files.remove(str(link / kept.relative_to(elsewhere)))
+        with pytest.raises(NotADirectoryError):
+            files.truncate(str(link / kept.relative_to(elsewhere)), 0)
+        assert kept.read_text() == "x"
+    if os.geteuid() == 0:
+        os.chown(backups, 4711, 4711)
+        with pytest.raises(NotADirectoryError):
+            ownership.give_back(str(backups), f"{linked}/inner")
+        assert (elsewhere / "inner" / "kept").stat().st_uid == 0
+
+
+@only_root
+def test_drill_empties_nothing_behind_a_link_in_place_of_its_scratch_place(database, backups, elsewhere, monkeypatch):
+    """The owner of the directory puts it there while the copy is proved."""
+    (elsewhere / "inner").mkdir()
+    (elsewhere / "kept").write_text("x")
+    operations.backup(database=database, backup_dir=str(backups), name="app")
+    real = rehearse.prove
+
+    def swap(entry, place, *arguments, **options):
+        real(entry, place, *arguments, **options)
+        os.rename(place, place + ".aside")
+        os.symlink(elsewhere, place)
+
+    monkeypatch.setattr(rehearse, "prove", swap)
+    with pytest.raises(errors.BackupError):
+        operations.drill(databases=[{"name": "app", "path": database, "backup_dir": str(backups)}])
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["inner", "kept"]
+
+
+def test_error_in_the_state_directory_names_the_whole_path(backups):
+    (backups / ".state").mkdir()
+    for path in (backups / ".state" / "gone", backups / ".state" / "no" / "gone"):
+        with pytest.raises(FileNotFoundError) as missing:
+            files.open_regular(str(path))
+        assert str(path).startswith(missing.value.filename) and missing.value.filename.startswith(str(backups))
+    files.create_new(str(backups / ".state" / "new"))
+    with pytest.raises(FileExistsError) as taken:
+        files.create_new(str(backups / ".state" / "new"))
+    assert taken.value.filename == str(backups / ".state" / "new")
+
+
+def test_descriptors_of_the_way_are_closed(backups):
+    (backups / ".state" / "inner").mkdir(parents=True)
+    before = sorted(os.listdir("/proc/self/fd")) if sys.platform.startswith("linux") else []
+    with links.place(str(backups / ".state" / "inner" / "x")) as (directory, name):
+        assert name == "x" and os.path.samestat(os.fstat(directory), os.stat(backups / ".state" / "inner"))
+    assert before == (sorted(os.listdir("/proc/self/fd")) if before else [])
+
+
+@only_root
+@pytest.mark.parametrize("look", ["validate", "test"])
+def test_scratch_directory_that_is_a_link_gets_no_file(database, backups, elsewhere, look):
+    where = {"backup_dir": str(backups), "name": "app"}
+    operations.backup(database=database, compression="gzip", **where)
+    (backups / ".state" / "scratch-app").symlink_to(elsewhere)
+    with contextlib.suppress(errors.BackupError):
+        if look == "validate":
+            operations.validate(**where)
+        else:
+            operations.restore(database=database, test=True, **where)
+    assert list(elsewhere.iterdir()) == []
+
+
+@only_root
+def test_file_that_sqlite_opened_is_compared_with_that_of_the_name(tmp_path, database, backups):
+    """The link is taken away again before the look."""
+    copy = tmp_path / "copy.db"
+    known = links.open_files()
+    connection = sqlite3.connect(database)
+    copy.write_bytes(b"")
+    with pytest.raises(errors.PermissionDenied):
+        links.require_not_led(connection, str(copy), known)
+    with pytest.raises(sqlite3.ProgrammingError):
+        connection.execute("SELECT 1")
