@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import collections
 import importlib.util
 import json
 import os
@@ -474,3 +475,13 @@ def test_list_of_what_cannot_hold_on_windows_names_tests_that_are_there():
         file, _, test = row.partition(" *")[0].partition("::")
         text = (unit / file).read_text(encoding="utf-8")
         assert f"def {test.partition('[')[0]}(" in text or row == f"{file} *", row
+
+
+def test_helpers_of_tests_have_names_of_their_own():
+    """Their directories are put on the path: of two with one name a run of both would import the first twice."""
+    counts = collections.Counter(
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if not path.name.startswith(("test_", "conftest.", "__init__."))
+    )
+    assert [name for name, count in counts.items() if count > 1] == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 
 from . import audit, catalog, clock, config, errors, files, lock, manifest, ownership
 from .restore import journal as journal_room
@@ -85,10 +86,24 @@ def operation(name, call, *, caller=None, progress=None, silent=False, quiet=Fal
         raise
     finally:
         if not silent and not (session.quiet and outcome == "ok"):
-            _record(session, call, outcome, cause, clock.monotonic() - started)
+            with _signals_wait():
+                _record(session, call, outcome, cause, clock.monotonic() - started)
             give_back(session)
         if isinstance(cause, errors.BackupError) and session.warnings:
             cause.details.setdefault("warnings", session.warnings)
+
+
+@contextlib.contextmanager
+def _signals_wait():
+    """A signal that is to end the program waits for the block: the audit line of what is over, 20 seconds at most."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _warn_of_pending(session):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the digitalme.backup authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes `volumes`, the stages and the tracing of the system calls' tests, and the restore's own scenes importable."""
+"""Makes the stages and the tracing of the system calls' tests, and the restore's own scenes importable."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import os
 import random
 import resource
 
-import grounds
+import disk_stage
 import pytest
 import tracing
 import volumes
@@ -27,22 +27,25 @@ LEVELS = (0, 4096, 16384, 32768, 65536, 98304, 131072, 196608, 262144, 524288, 1
 LIMITS = (4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 1 << 20)
 if not EVERYTHING:
     LEVELS, LIMITS = (0, 98304, 4 << 20), (4096, 24576, 1 << 20)
-NO_ROOM = grounds.NO_ROOM
+NO_ROOM = disk_stage.NO_ROOM
 
 PLACES = (
-    *(("ext4", name, grounds.BACKUPS) for name in ("BackupWalClone", "BackupZstd", "Retention", "RestoreWalReplace")),
-    *(("ext4", name, grounds.LIVE) for name in ("RestoreWalInPlace", "RestoreRollbackReplace")),
-    ("xfs", "RestoreRollbackInPlace", grounds.LIVE),
-    ("btrfs", "BackupWalOnlineGzip", grounds.BACKUPS),
-    ("tmpfs", "BackupRollbackOnline", grounds.BACKUPS),
+    *(
+        ("ext4", name, disk_stage.BACKUPS)
+        for name in ("BackupWalClone", "BackupZstd", "Retention", "RestoreWalReplace")
+    ),
+    *(("ext4", name, disk_stage.LIVE) for name in ("RestoreWalInPlace", "RestoreRollbackReplace")),
+    ("xfs", "RestoreRollbackInPlace", disk_stage.LIVE),
+    ("btrfs", "BackupWalOnlineGzip", disk_stage.BACKUPS),
+    ("tmpfs", "BackupRollbackOnline", disk_stage.BACKUPS),
 )
 if EVERYTHING:
     PLACES = tuple(
         (kind, name, part)
         for kind in ("ext4", "xfs", "btrfs", "tmpfs")
-        for name in grounds.STAGES
+        for name in disk_stage.STAGES
         if name != "BackupFirst"  # It has no directory yet that could lie on another disk.
-        for part in ((grounds.BACKUPS, grounds.LIVE) if name.startswith("Restore") else (grounds.BACKUPS,))
+        for part in ((disk_stage.BACKUPS, disk_stage.LIVE) if name.startswith("Restore") else (disk_stage.BACKUPS,))
     )
 
 
@@ -54,7 +57,7 @@ def stage(request, quick_place):
     if why:
         pytest.skip(why)
     with volumes.volume(kind, quick_place, *more) as volume:
-        yield grounds.stage_on(volume, name, part, quick_place / "base")
+        yield disk_stage.stage_on(volume, name, part, quick_place / "base")
 
 
 def _ids(row):
@@ -62,7 +65,7 @@ def _ids(row):
 
 
 def _judged(stage, done, lines, codes):
-    return grounds.wrong_error(stage, done, codes) or grounds.settled(stage, done, lines)
+    return disk_stage.wrong_error(stage, done, codes) or disk_stage.settled(stage, done, lines)
 
 
 def _report(failures, tried):
@@ -81,7 +84,7 @@ def test_disk_with_so_much_left(stage, tally):
         done = stage.call()
         again = stage.call() if done.returncode else done
         stage.volume.relieve()
-        wrong = grounds.wrong_error(stage, again, NO_ROOM) or _judged(stage, done, lines, NO_ROOM)
+        wrong = disk_stage.wrong_error(stage, again, NO_ROOM) or _judged(stage, done, lines, NO_ROOM)
         tally(f"{stage.volume.kind}, so much left", wrong is None)
         tried += 1
         if wrong:
@@ -97,7 +100,7 @@ def test_disk_with_so_much_left(stage, tally):
 def test_disk_that_is_filled_meanwhile(stage, tally):
     """It stands still just after the call, all room is taken, and it goes on."""
     chooser = random.Random(f"{SEED} {type(stage).__name__} {stage.volume.kind}")
-    chosen = grounds.aims(stage)
+    chosen = disk_stage.aims(stage)
     if not EVERYTHING:
         chosen = chooser.sample(chosen, min(SAMPLED, len(chosen)))
     failures = []
@@ -117,8 +120,8 @@ def test_disk_that_is_filled_meanwhile(stage, tally):
 
 
 NAMES_TAKEN = (
-    *(("ext4", name, grounds.BACKUPS, 64) for name in ("BackupRollbackOnlineGzip", "Retention")),
-    *(("ext4", name, grounds.LIVE, 64) for name in ("RestoreRollbackInPlace", "RestoreWalReplace")),
+    *(("ext4", name, disk_stage.BACKUPS, 64) for name in ("BackupRollbackOnlineGzip", "Retention")),
+    *(("ext4", name, disk_stage.LIVE, 64) for name in ("RestoreRollbackInPlace", "RestoreWalReplace")),
 )
 
 
@@ -142,7 +145,7 @@ def test_disk_without_room_for_names(stage, tally):
 
 
 LIMITED = [
-    ("tmpfs", name, grounds.BACKUPS)
+    ("tmpfs", name, disk_stage.BACKUPS)
     for name in ("BackupWalClone", "BackupRollbackOnline", "BackupZstd", "RestoreRollbackInPlace")
 ]
 

@@ -14,7 +14,7 @@ import os
 import random
 import subprocess
 
-import grounds
+import disk_stage
 import ordinary_user
 import pytest
 import tracing
@@ -26,7 +26,7 @@ SAMPLED = 2
 SHOWN = 3
 _LONGEST = 120
 _SAMPLE = ("BackupWalClone", "BackupRollbackOnlineGzip", "Retention", "RestoreWalInPlace", "RestoreRollbackReplace")
-NAMES = tuple(grounds.STAGES) if EVERYTHING else _SAMPLE
+NAMES = tuple(disk_stage.STAGES) if EVERYTHING else _SAMPLE
 CODES = (
     *("permission_denied", "rolled_back", "read_only"),
     "restore_failed",  # Its undoing needed the same rights: the next run does it.
@@ -45,7 +45,7 @@ pytestmark = [
 def ordinary(name, base):
     """A stage of that name whose command, and the next ordinary run, an ordinary user calls."""
 
-    class Stage(grounds.STAGES[name]):
+    class Stage(disk_stage.STAGES[name]):
         def put_up(self):
             super().put_up()
             for directory in (self.place, self.home):
@@ -163,10 +163,20 @@ def take(stage, place, change):
 
 def judged(stage, done, lines):
     """What is wrong, or None: how it failed, and what it left."""
-    wrong = grounds.wrong_error(done, CODES)
-    if wrong is None and done.returncode and not any(cause in done.stdout for cause in CAUSES):
-        wrong = f"the cause is not named: {done.stdout}"
-    return wrong or grounds.settled(stage, done, lines)
+    return (wrong_refusal(done) if done.returncode else None) or disk_stage.settled(stage, done, lines)
+
+
+def wrong_refusal(done):
+    """What is wrong with how a command failed: it says one of the codes, the file and the cause."""
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        return f"no answer: {done}"
+    if answer["error_code"] not in CODES:
+        return f"{answer['error_code']} is none of {CODES}: {answer['msg']}"
+    if "/" not in answer["msg"] or not any(cause in done.stdout for cause in CAUSES):
+        return f"the file or the cause is not named: {done.stdout}"
+    return None
 
 
 def aims(stage):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import random
 
-import grounds
+import disk_stage
 import pytest
 import tracing
 import volumes
@@ -22,27 +22,27 @@ SAMPLED = 2
 SHOWN = 3
 GONE = ("read_only", "io_error", "rolled_back", "permission_denied", "restore_failed")
 PLACES = (
-    ("ext4", "BackupWalClone", grounds.BACKUPS, "read-only"),
-    ("ext4", "Retention", grounds.BACKUPS, "read-only"),
-    ("ext4", "RestoreRollbackInPlace", grounds.LIVE, "read-only"),
-    ("ext4", "RestoreWalReplace", grounds.LIVE, "read-only"),
-    ("xfs", "BackupRollbackClone", grounds.BACKUPS, "down"),
-    ("ext4", "RestoreRollbackReplace", grounds.LIVE, "down"),
+    ("ext4", "BackupWalClone", disk_stage.BACKUPS, "read-only"),
+    ("ext4", "Retention", disk_stage.BACKUPS, "read-only"),
+    ("ext4", "RestoreRollbackInPlace", disk_stage.LIVE, "read-only"),
+    ("ext4", "RestoreWalReplace", disk_stage.LIVE, "read-only"),
+    ("xfs", "BackupRollbackClone", disk_stage.BACKUPS, "down"),
+    ("ext4", "RestoreRollbackReplace", disk_stage.LIVE, "down"),
 )
 if EVERYTHING:
     PLACES = tuple(
         (kind, name, part, way)
         for kind, way in (("ext4", "read-only"), ("ext4", "down"), ("xfs", "down"))
-        for name in grounds.STAGES
+        for name in disk_stage.STAGES
         if name != "BackupFirst"  # It has no directory yet that could lie on another disk.
-        for part in ((grounds.BACKUPS, grounds.LIVE) if name.startswith("Restore") else (grounds.BACKUPS,))
+        for part in ((disk_stage.BACKUPS, disk_stage.LIVE) if name.startswith("Restore") else (disk_stage.BACKUPS,))
     )
 pytestmark = pytest.mark.skipif(tracing.obstacle() is not None, reason=str(tracing.obstacle()))
 
 
 def _answer_of(stage, done):
     """What is wrong with how it failed, or None."""
-    return grounds.wrong_error(stage, done, GONE)
+    return disk_stage.wrong_error(stage, done, GONE)
 
 
 @pytest.mark.parametrize("kind, name, part, way", PLACES, ids=lambda value: value)
@@ -51,9 +51,9 @@ def test_filesystem_that_goes_meanwhile(kind, name, part, way, quick_place, tall
     if why:
         pytest.skip(why)
     with volumes.volume(kind, quick_place) as volume:
-        stage = grounds.stage_on(volume, name, part, quick_place / "base")
+        stage = disk_stage.stage_on(volume, name, part, quick_place / "base")
         chooser = random.Random(f"{SEED} {name} {kind} {way}")
-        chosen = grounds.aims(stage)
+        chosen = disk_stage.aims(stage)
         if not EVERYTHING:
             chosen = chooser.sample(chosen, min(SAMPLED, len(chosen)))
         failures = []
@@ -73,5 +73,5 @@ def struck(stage, aim, strike):
     done, stopped = tracing.halt(stage.command(), stage.log, aim, strike, **stage.surroundings)
     again = stage.call()
     stage.volume.mount_again()
-    wrong = _answer_of(stage, done) or _answer_of(stage, again) or grounds.settled(stage, done, lines)
+    wrong = _answer_of(stage, done) or _answer_of(stage, again) or disk_stage.settled(stage, done, lines)
     return wrong or (None if stopped else "the call was not made again")

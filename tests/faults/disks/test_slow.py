@@ -17,7 +17,7 @@ import sqlite3
 import subprocess
 import threading
 
-import grounds
+import disk_stage
 import pytest
 import tracing
 from engine import catalog, manifest
@@ -132,13 +132,13 @@ def chosen_of(stage, purpose):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_others_go_on_while_it_stands_still(name, quick_place, tally):
-    stage = grounds.STAGES[name](quick_place / "base")
+    stage = disk_stage.STAGES[name](quick_place / "base")
     failures = []
     for aim in chosen_of(stage, "stands still"):
         stage.put_up()
         lines, onlooker = stage.audit_lines(), Onlooker(stage, aim)
         done, stopped = tracing.halt(stage.command(), stage.log, aim, onlooker.look, **stage.surroundings)
-        wrong = "; ".join(onlooker.wrong) or grounds.settled(stage, done, lines)
+        wrong = "; ".join(onlooker.wrong) or disk_stage.settled(stage, done, lines)
         wrong = wrong or (None if stopped and done.returncode == 0 else f"{stopped} {done}")
         tally("stands still, and others go on", wrong is None)
         if wrong:
@@ -157,7 +157,7 @@ def _process(log):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_hears_that_it_is_to_end(name, quick_place, tally):
     """SIGTERM while it stands still; it may be done already when it goes on."""
-    stage = grounds.STAGES[name](quick_place / "base")
+    stage = disk_stage.STAGES[name](quick_place / "base")
     failures = []
     for aim in chosen_of(stage, "terminated"):
         stage.put_up()
@@ -170,9 +170,9 @@ def test_it_hears_that_it_is_to_end(name, quick_place, tally):
             # It has no result; that of a command which was killed is judged as well.
             killed = subprocess.CompletedProcess(done.args, -signal.SIGTERM, done.stdout, done.stderr)
             heard = "terminated" in done.stderr and stage.audit_lines() > lines
-            wrong = grounds.settled(stage, killed, lines) or (None if heard else f"not told: {done}")
+            wrong = disk_stage.settled(stage, killed, lines) or (None if heard else f"not told: {done}")
         elif wrong is None:
-            wrong = grounds.settled(stage, done, lines)
+            wrong = disk_stage.settled(stage, done, lines)
         tally("told to end while it stands still", wrong is None)
         if wrong:
             failures.append(f"after {aim}:\n{wrong}")
@@ -182,7 +182,7 @@ def test_it_hears_that_it_is_to_end(name, quick_place, tally):
 @pytest.mark.parametrize("name", _BACKUPS if EVERYTHING else _BACKUPS[1:3])
 def test_application_goes_on_while_every_sync_takes_long(name, quick_place, tally):
     """It waits for no lock in WAL mode; in rollback mode no longer than its own time-out, ordinary for it."""
-    stage = grounds.STAGES[name](quick_place / "base")
+    stage = disk_stage.STAGES[name](quick_place / "base")
     stage.put_up()
     lines, over, refused, got = stage.audit_lines(), threading.Event(), [], []
 
@@ -216,6 +216,6 @@ def test_application_goes_on_while_every_sync_takes_long(name, quick_place, tall
         writer.join()
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert got and not refused
-    assert grounds.settled(stage, done, lines) is None
+    assert disk_stage.settled(stage, done, lines) is None
     assert [entry.status for entry in catalog.scan(stage.backups, "app")] == ["verified"] * 4
     tally("every sync takes long", True)

@@ -19,9 +19,10 @@ import subprocess
 MIB = 1 << 20
 _BLOCK = 1024
 _SIZES = {"ext4": 32 * MIB, "xfs": 320 * MIB, "btrfs": 160 * MIB, "tmpfs": 32 * MIB}
-_OPTIONS = {"ext4": "loop,errors=remount-ro", "xfs": "loop", "btrfs": "loop"}
-# EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same: no write after it gets to the disk; 1 also writes the log out.
-_SHUTDOWN, _WITH_LOG = 0x8004587D, 1
+_OPTIONS = {"ext4": "loop,errors=remount-ro", "xfs": "loop,nouuid", "btrfs": "loop"}
+# EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same (linux/fs/ext4/ext4.h, linux/fs/xfs/xfs_fs.h): no write after it
+# gets to the disk; 1 also writes the filesystem's log out, 2 does not.
+_SHUTDOWN, _WITH_LOG, _WITHOUT_LOG = 0x8004587D, 1, 2
 
 
 def why_not(kind):
@@ -44,16 +45,19 @@ def _subvolume(path):
 
 
 class Volume:
-    """A mounted filesystem below ``place``; ``inodes`` limits how many files an ext4 has."""
+    """A mounted filesystem below ``place``; ``inodes`` limits how many files an ext4 has.
 
-    def __init__(self, kind, place, inodes=None):
+    ``size`` in bytes is the smallest that each makes, where none is given.
+    """
+
+    def __init__(self, kind, place, inodes=None, size=None):
         self.kind = kind
         self.image, self.point = place / f"{kind}.image", place / kind
         self.point.mkdir()
         self.files, self.ballast = self.point / "files", self.point / "ballast"
         if kind != "tmpfs":
             with open(self.image, "wb") as file:
-                file.truncate(_SIZES[kind])
+                file.truncate(size or _SIZES[kind])
             more = ("-m", "0", *(("-N", str(inodes)) if inodes else ())) if kind == "ext4" else ()
             _run(f"mkfs.{kind}", "-q", *more, self.image)
         self.mount()
@@ -141,19 +145,35 @@ class Volume:
 
     def shut_down(self):
         """Let no further write get to the disk, as when its cable is pulled."""
+        self._go_down(_WITH_LOG)
+
+    def lose_power(self):
+        """What is not on the device is lost, also what the filesystem's log was to hold; then there is power again."""
+        self._go_down(_WITHOUT_LOG)
+        self.unmount()
+        # A copy is mounted again: whoever has the old mount in a namespace of his own keeps alive what went down.
+        _run("cp", "--sparse=always", self.image, self.image.with_suffix(".copy"))
+        os.replace(self.image.with_suffix(".copy"), self.image)
+        self.mount()
+
+    def _go_down(self, how):
         descriptor = os.open(self.point, os.O_RDONLY)
         try:
-            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _WITH_LOG))
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", how))
         finally:
             os.close(descriptor)
 
+    def settle(self):
+        """All that is there is on the device."""
+        _run("sync", "--file-system", self.point)
+
 
 @contextlib.contextmanager
-def volume(kind, place, inodes=None):
+def volume(kind, place, inodes=None, size=None):
     """A `Volume`; it is gone afterwards, whatever happens."""
     made = Volume.__new__(Volume)
     try:
-        made.__init__(kind, place, inodes)
+        made.__init__(kind, place, inodes, size)
         yield made
     finally:
         subprocess.run(["umount", "--lazy", str(place / kind)], check=False, capture_output=True)
