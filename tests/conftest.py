@@ -22,14 +22,18 @@ for _directory in (ROOT / "plugins" / "module_utils", ROOT / "tools", ROOT / "te
 
 @pytest.fixture
 def own_world(monkeypatch, tmp_path):
-    """Nothing reads the host's configuration or the caller's environment, nor writes into the caller's home."""
-    from engine import config
+    """Nothing reads the host's configuration or the caller's environment, nor writes into the caller's home.
+
+    The clock is right again afterwards.
+    """
+    from engine import clock, config
 
     for name in list(os.environ):
         if name.startswith(("BACKUP_", "DIGITALME_")):
             monkeypatch.delenv(name)
     monkeypatch.setattr(config, "PATH", str(tmp_path / "no" / "config.json"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(clock, "now", clock.now)  # A scene sets it.
 
 
 @pytest.fixture

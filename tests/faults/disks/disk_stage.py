@@ -14,9 +14,11 @@ import traceback
 
 import stages
 import tracing
+from asked import EVERYTHING
 
 BACKUPS, LIVE = "backups", "live"
 NO_ROOM = ("no_space", "rolled_back")
+SHOWN = 3
 _LONGEST = 120
 
 
@@ -75,24 +77,16 @@ def stage_on(volume, name, part, base):
     return stage
 
 
-def aims(stage):
-    """Each call of the stage's command that changes something on the disk: the command runs undisturbed."""
-    stage.put_up()
-    assert stage.call().returncode == 0  # Its modules are compiled now, so that later runs make the same calls.
-    stage.put_up()
-    done, calls = tracing.record(stage.command(), stage.log, **stage.surroundings)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return list(dict.fromkeys(aim for aim, _fault in tracing.points(calls, stage.watched)))
+def aims(stage, below, chooser, most):
+    """The calls of the stage's command that change something below a directory: all, or ``most`` of them by chance."""
+    found = list(dict.fromkeys(aim for aim, _fault in tracing.points(stage.recorded(), below)))
+    return found if EVERYTHING else chooser.sample(found, min(most, len(found)))
 
 
 def settled(stage, done, lines):
     """What was not as it must be after the command, or None; then the next ordinary run succeeds and is tidy."""
     try:
-        stage.after(done, lines)
-        stage.next_run()
-        stage.check_tidy()
-        stage.truthful()
-        stage.audit_lines()
+        stage.settled(done, lines)
     except BaseException:
         return f"{traceback.format_exc()}\n{done.returncode} {done.stdout} {done.stderr}"
     return None
@@ -118,3 +112,9 @@ def wrong_error(stage, done, codes):
         return f"{code} is none of {codes}: {told}"
     named = str(stage.volume.point) in told or "File too large" in told
     return None if named or by_sqlite else f"the file that has no room is not named: {told}"
+
+
+def report(failures, tried):
+    """Fail with the first of what went wrong, each said as a text."""
+    assert tried
+    assert not failures, f"{len(failures)} of {tried}; the first:\n" + "\n\n".join(failures[:SHOWN])

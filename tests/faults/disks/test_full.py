@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 
@@ -16,12 +15,10 @@ import disk_stage
 import pytest
 import tracing
 import volumes
+from asked import EVERYTHING, SEED
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 # Calls of each stage after which another program fills the disk, in the sample.
 SAMPLED = 2
-SHOWN = 3
 # Bytes that are left: nothing, a few blocks, less than the database, about as much, a little more, and so on.
 LEVELS = (0, 4096, 16384, 32768, 65536, 98304, 131072, 196608, 262144, 524288, 1 << 20, 4 << 20)
 LIMITS = (4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 1 << 20)
@@ -68,11 +65,6 @@ def _judged(stage, done, lines, codes):
     return disk_stage.wrong_error(stage, done, codes) or disk_stage.settled(stage, done, lines)
 
 
-def _report(failures, tried):
-    assert tried
-    assert not failures, f"{len(failures)} of {tried}; the first:\n" + "\n\n".join(failures[:SHOWN])
-
-
 @pytest.mark.parametrize("stage", PLACES, ids=_ids, indirect=True)
 def test_disk_with_so_much_left(stage, tally):
     """From nothing on, until it succeeds; and twice: what failed for want of room has taken none."""
@@ -92,7 +84,7 @@ def test_disk_with_so_much_left(stage, tally):
         if done.returncode == 0:
             break
     assert done.returncode == 0, "there was never enough room"
-    _report(failures, tried)
+    disk_stage.report(failures, tried)
 
 
 @pytest.mark.skipif(tracing.obstacle() is not None, reason=str(tracing.obstacle()))
@@ -100,9 +92,7 @@ def test_disk_with_so_much_left(stage, tally):
 def test_disk_that_is_filled_meanwhile(stage, tally):
     """It stands still just after the call, all room is taken, and it goes on."""
     chooser = random.Random(f"{SEED} {type(stage).__name__} {stage.volume.kind}")
-    chosen = disk_stage.aims(stage)
-    if not EVERYTHING:
-        chosen = chooser.sample(chosen, min(SAMPLED, len(chosen)))
+    chosen = disk_stage.aims(stage, stage.watched, chooser, SAMPLED)
     failures = []
     for aim in chosen:
         left = chooser.choice((0, 0, 4096))
@@ -116,7 +106,7 @@ def test_disk_that_is_filled_meanwhile(stage, tally):
         tally(f"{stage.volume.kind}, filled meanwhile", wrong is None)
         if wrong:
             failures.append(f"after {aim}, {left} bytes left:\n{wrong}")
-    _report(failures, len(chosen))
+    disk_stage.report(failures, len(chosen))
 
 
 NAMES_TAKEN = (
@@ -141,7 +131,7 @@ def test_disk_without_room_for_names(stage, tally):
             failures.append(f"{left} inodes left:\n{wrong}")
         left += 1
         assert left < 20, "there was never enough"
-    _report(failures, left)
+    disk_stage.report(failures, left)
 
 
 LIMITED = [
@@ -166,4 +156,4 @@ def test_limit_on_the_size_of_files(stage, tally):
         if wrong:
             failures.append(f"at most {limit} bytes:\n{wrong}")
     assert done.returncode == 0, done
-    _report(failures, tried)
+    disk_stage.report(failures, tried)

@@ -14,9 +14,9 @@ import sys
 
 import crowd
 import pytest
+from asked import EVERYTHING
 from engine import catalog, operations, retention
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
 FEW, MORE, MOST = 40, 80, 160
 OPERATIONS = crowd.OPERATIONS if EVERYTHING else (crowd.health, crowd.retention, crowd.backup)
 # What each may take: names of the directory in memory, each of them a few times; a manifest and what is told of it.

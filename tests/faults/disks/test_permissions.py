@@ -18,12 +18,10 @@ import disk_stage
 import ordinary_user
 import pytest
 import tracing
+from asked import EVERYTHING, SEED
 from engine import catalog
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 SAMPLED = 2
-SHOWN = 3
 _LONGEST = 120
 _SAMPLE = ("BackupWalClone", "BackupRollbackOnlineGzip", "Retention", "RestoreWalInPlace", "RestoreRollbackReplace")
 NAMES = tuple(disk_stage.STAGES) if EVERYTHING else _SAMPLE
@@ -179,15 +177,6 @@ def wrong_refusal(done):
     return None
 
 
-def aims(stage):
-    stage.put_up()
-    assert stage.call().returncode == 0
-    stage.put_up()
-    done, calls = tracing.record(stage.command(), stage.log, **stage.surroundings)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return list(dict.fromkeys(aim for aim, _fault in tracing.points(calls, stage.place)))
-
-
 @pytest.fixture
 def place(quick_place):
     """A place that an ordinary user can get to."""
@@ -203,9 +192,7 @@ def test_rights_are_taken_meanwhile(name, place, tally):
     chooser = random.Random(f"{SEED} {name}")
     changes = list(CHANGES)
     chooser.shuffle(changes)
-    chosen = aims(stage)
-    if not EVERYTHING:
-        chosen = chooser.sample(chosen, min(SAMPLED, len(chosen)))
+    chosen = disk_stage.aims(stage, stage.place, chooser, SAMPLED)
     failures = []
     for nth, aim in enumerate(chosen):
         change = changes[nth % len(changes)]
@@ -225,7 +212,7 @@ def test_rights_are_taken_meanwhile(name, place, tally):
         tally("rights taken meanwhile", wrong is None)
         if wrong:
             failures.append(f"{change} after {aim}:\n{wrong}")
-    assert not failures, f"{len(failures)} of {len(chosen)}; the first:\n" + "\n\n".join(failures[:SHOWN])
+    disk_stage.report(failures, len(chosen))
 
 
 @pytest.mark.parametrize("change", CHANGES if EVERYTHING else CHANGES[::3], ids="-".join)

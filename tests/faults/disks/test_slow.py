@@ -20,12 +20,10 @@ import threading
 import disk_stage
 import pytest
 import tracing
+from asked import EVERYTHING, SEED
 from engine import catalog, manifest
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 SAMPLED = 2
-SHOWN = 3
 _LONGEST = 120
 _BACKUPS = ("BackupWalClone", "BackupWalOnlineGzip", "BackupRollbackClone", "BackupRollbackOnlineGzip")
 NAMES = (*_BACKUPS, "Retention", "RestoreWalInPlace", "RestoreRollbackReplace")
@@ -115,26 +113,16 @@ class Onlooker:
             self.wrong.append(f"retention: {status} {answer}")
 
 
-def aims(stage):
-    stage.put_up()
-    assert subprocess.run(stage.command(), capture_output=True, check=False, **stage.surroundings).returncode == 0
-    stage.put_up()
-    done, calls = tracing.record(stage.command(), stage.log, **stage.surroundings)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return list(dict.fromkeys(aim for aim, _fault in tracing.points(calls, stage.place)))
-
-
 def chosen_of(stage, purpose):
-    found = aims(stage)
     chooser = random.Random(f"{SEED} {purpose} {type(stage).__name__}")
-    return found if EVERYTHING else chooser.sample(found, min(SAMPLED, len(found)))
+    return disk_stage.aims(stage, stage.place, chooser, SAMPLED)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_others_go_on_while_it_stands_still(name, quick_place, tally):
     stage = disk_stage.STAGES[name](quick_place / "base")
-    failures = []
-    for aim in chosen_of(stage, "stands still"):
+    failures, chosen = [], chosen_of(stage, "stands still")
+    for aim in chosen:
         stage.put_up()
         lines, onlooker = stage.audit_lines(), Onlooker(stage, aim)
         done, stopped = tracing.halt(stage.command(), stage.log, aim, onlooker.look, **stage.surroundings)
@@ -143,7 +131,7 @@ def test_others_go_on_while_it_stands_still(name, quick_place, tally):
         tally("stands still, and others go on", wrong is None)
         if wrong:
             failures.append(f"after {aim}:\n{wrong}")
-    assert not failures, f"{len(failures)}; the first:\n" + "\n\n".join(failures[:SHOWN])
+    disk_stage.report(failures, len(chosen))
 
 
 def _process(log):
@@ -158,8 +146,8 @@ def _process(log):
 def test_it_hears_that_it_is_to_end(name, quick_place, tally):
     """SIGTERM while it stands still; it may be done already when it goes on."""
     stage = disk_stage.STAGES[name](quick_place / "base")
-    failures = []
-    for aim in chosen_of(stage, "terminated"):
+    failures, chosen = [], chosen_of(stage, "terminated")
+    for aim in chosen:
         stage.put_up()
         lines = stage.audit_lines()
         done, stopped = tracing.halt(
@@ -176,7 +164,7 @@ def test_it_hears_that_it_is_to_end(name, quick_place, tally):
         tally("told to end while it stands still", wrong is None)
         if wrong:
             failures.append(f"after {aim}:\n{wrong}")
-    assert not failures, f"{len(failures)}; the first:\n" + "\n\n".join(failures[:SHOWN])
+    disk_stage.report(failures, len(chosen))
 
 
 @pytest.mark.parametrize("name", _BACKUPS if EVERYTHING else _BACKUPS[1:3])

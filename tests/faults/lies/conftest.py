@@ -6,16 +6,10 @@ from __future__ import annotations
 
 import collections
 import os
-import pathlib
-import sys
 import tempfile
 
 import pytest
 from engine import config
-
-HERE = pathlib.Path(__file__).resolve().parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
 
 _told: collections.Counter = collections.Counter()
 _kinds: collections.Counter = collections.Counter()

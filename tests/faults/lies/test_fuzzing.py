@@ -12,10 +12,9 @@ import json
 import os
 
 import fuzzing
+from asked import EVERYTHING, SEED
 from engine import catalog, clock, config, cron, errors, manifest, settings
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 EXECUTIONS = 40_000 if EVERYTHING else 10_000
 # What a schedule promises takes longer to check.
 OF_CRON = 8_000 if EVERYTHING else 2_500

@@ -21,9 +21,8 @@ import limits
 import originals
 import pytest
 import telling
+from asked import EVERYTHING, SEED
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 ONLY = os.environ.get("FAULTS_ONLY", "")
 TOLD = 10_000 if EVERYTHING else 700
 

@@ -19,9 +19,8 @@ import pytest
 import stages
 import tracing
 import volumes
+from asked import EVERYTHING, SEED
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 # Calls of each stage.
 TRIED = 20 if EVERYTHING else 1
 

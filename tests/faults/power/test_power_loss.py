@@ -19,9 +19,8 @@ import disk
 import outages
 import pytest
 import recording
+from asked import EVERYTHING, SEED
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 # Disks that are chosen at random for each moment, beside the plain ones; in all of one scene.
 AT_RANDOM, OF_SCENE = (20, None) if EVERYTHING else (4, 55)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import signal
 
@@ -65,27 +64,9 @@ class _Filler(killing._Tracer):
 
 def run(function, below, stop_at, meanwhile, *, then_kill=False, counts=None):
     """What the function returned, in plain data; raises killing.Killed when it was killed where it stood."""
-    return _traced(function, lambda pid: _Stopper(pid, below, stop_at, meanwhile, then_kill, counts))
+    return killing.traced(function, lambda pid: _Stopper(pid, below, stop_at, meanwhile, then_kill, counts))
 
 
 def run_on_full_disk(function, below, full_at):
     """What the function returned, in plain data."""
-    return _traced(function, lambda pid: _Filler(pid, below, full_at))
-
-
-def _traced(function, tracer):
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        killing._child(function, writing)
-    os.close(writing)
-    try:
-        tracer(pid).follow()
-        with os.fdopen(reading, "rb", closefd=False) as stream:
-            answer = json.loads(stream.read())
-    finally:
-        os.close(reading)
-    if "traceback" in answer:
-        raise AssertionError(answer["traceback"])
-    return answer["value"]
+    return killing.traced(function, lambda pid: _Filler(pid, below, full_at))

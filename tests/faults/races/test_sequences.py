@@ -9,15 +9,13 @@ killed at a random call that changes the disk, or find the disk full from there 
 
 from __future__ import annotations
 
-import os
-
 import model
+from asked import EVERYTHING
 from engine import catalog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
 DAY = 86400
 FAULTS = st.one_of(st.none(), st.none(), st.tuples(st.sampled_from(["kill", "full"]), st.integers(1, 70)))
 ANY = st.integers(0, 99)

@@ -4,23 +4,10 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
-
+import grounds
 import pytest
 
-HERE = pathlib.Path(__file__).resolve().parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
-
-import grounds  # noqa: E402
-
 _tried: dict = {}
-
-
-@pytest.fixture(autouse=True)
-def _own_world(own_world):
-    pass
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import sys
 
 import at_event
 import pytest
+from asked import EVERYTHING
 from engine import operations
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led to what is not the application's")
 
-ALL = os.environ.get("FAULTS") == "all"
-STEP = 1 if ALL else 12
+STEP = 1 if EVERYTHING else 12
 _MOST = 2000
 
 
@@ -163,7 +163,7 @@ def test_process_that_swaps_as_fast_as_it_can_leads_root_nowhere(ground, tally, 
     swapper = subprocess.Popen(words, stdout=subprocess.PIPE)
     try:
         assert swapper.stdout.readline() == b"ready\n"
-        for _time in range(400 if ALL else 15):
+        for _time in range(400 if EVERYTHING else 15):
             answer = at_event.run(lambda: operations.backup(method=method, **options), ground.app, 0, None)
             codes[answer["code"]] = codes.get(answer["code"], 0) + 1
             assert ground.victims() == before, answer

@@ -13,9 +13,9 @@ import sys
 
 import at_event
 import pytest
+from asked import EVERYTHING
 
-ALL = os.environ.get("FAULTS") == "all"
-UMASKS = (0o000, 0o022, 0o077, 0o777) if ALL else (0o000, 0o777)
+UMASKS = (0o000, 0o022, 0o077, 0o777) if EVERYTHING else (0o000, 0o777)
 _MADE = re.compile(r'open(?:at)?\((?:[^,"]*, )?"((?:[^"\\]|\\.)*)", [A-Z_|]*O_CREAT[A-Z_|]*, (0\d*)')
 _DIRECTORY = re.compile(r'mkdir(?:at)?\((?:[^,"]*, )?"((?:[^"\\]|\\.)*)", (0\d*)')
 _CHANGED = re.compile(r'(?:chmod|fchmodat)\((?:AT_FDCWD, )?"((?:[^"\\]|\\.)*)", (0\d+)')
@@ -74,7 +74,7 @@ def _allowed(path, ground, directory):
 
 
 @pytest.mark.parametrize("umask", UMASKS, ids=lambda umask: f"{umask:03o}")
-@pytest.mark.parametrize("mode", ["wal", "delete"] if ALL else ["wal"])
+@pytest.mark.parametrize("mode", ["wal", "delete"] if EVERYTHING else ["wal"])
 def test_nothing_of_ours_can_be_read_by_others_for_a_moment(ground, traced, tally, umask, mode):
     import sqlite3
 

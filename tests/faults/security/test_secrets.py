@@ -18,6 +18,7 @@ import subprocess
 import sys
 
 import pytest
+from asked import EVERYTHING
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
@@ -28,7 +29,6 @@ for _place in (HERE, ROOT / "tests" / "api", ROOT / "tests" / "integration"):
 import planted  # noqa: E402
 
 ENGINE = ROOT / "plugins" / "module_utils"
-ALL = os.environ.get("FAULTS") == "all"
 BIN = pathlib.Path(sys.executable).parent
 
 
@@ -221,9 +221,9 @@ def test_command_line_tells_no_secret(world):
     commands = re.findall(r"^    ([a-z]+)  ", arguments.parser().format_help(), re.MULTILINE)
     assert {words[0] for words in calls} | {"scheduler"} == set(commands)
     for number, words in enumerate(calls):
-        for form in (["--json"], [])[:: 1 if ALL else 2 if number % 2 else -2]:
+        for form in (["--json"], [])[:: 1 if EVERYTHING else 2 if number % 2 else -2]:
             world.engine(*words, *form)
-    assert len(world.runner.said) == (2 if ALL else 1) * len(calls)
+    assert len(world.runner.said) == (2 if EVERYTHING else 1) * len(calls)
     world.judge()
 
 
@@ -263,7 +263,7 @@ def test_scheduler_tells_no_secret(world):
 # --- Ansible ---------------------------------------------------------------------------------------------------------
 
 
-MANNERS = {"diff": ("--diff",), **({"check": ("--check", "--diff"), "run": ()} if ALL else {})}
+MANNERS = {"diff": ("--diff",), **({"check": ("--check", "--diff"), "run": ()} if EVERYTHING else {})}
 
 
 def _playbook(world):
@@ -321,7 +321,7 @@ def test_modules_tell_no_secret(world, play, options):
     world.judge()
 
 
-@pytest.mark.skipif(not ALL, reason="a minute and a half; asked with FAULTS=all")
+@pytest.mark.skipif(not EVERYTHING, reason="a minute and a half; asked with FAULTS=all")
 def test_install_and_api_roles_tell_no_secret_in_check_mode_with_diff(world, play):
     """On this machine nothing is installed: molecule's hosts see the whole of it."""
     key = world.secrets.new("role api: key")

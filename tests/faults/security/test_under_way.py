@@ -10,12 +10,12 @@ import os
 
 import at_event
 import pytest
+from asked import EVERYTHING
 from engine import operations
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user")
 
-ALL = os.environ.get("FAULTS") == "all"
-STEP = 1 if ALL else 12
+STEP = 1 if EVERYTHING else 12
 _MOST = 2000
 USER = (at_event.NOBODY, at_event.NOBODY)
 

@@ -4,23 +4,9 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
-
 import pytest
-from engine import clock
-
-HERE = pathlib.Path(__file__).resolve().parent
-for _directory in (HERE, HERE.parent.parent / "unit" / "restore"):
-    if str(_directory) not in sys.path:
-        sys.path.insert(0, str(_directory))
 
 _tallies: dict = {}
-
-
-@pytest.fixture(autouse=True)
-def _own_world(own_world, monkeypatch):
-    monkeypatch.setattr(clock, "now", clock.now)  # A stage sets it.
 
 
 @pytest.fixture

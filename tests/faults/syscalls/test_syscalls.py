@@ -18,9 +18,8 @@ import traceback
 import pytest
 import stages
 import tracing
+from asked import EVERYTHING, SEED
 
-EVERYTHING = os.environ.get("FAULTS") == "all"
-SEED = os.environ.get("FAULTS_SEED", "1")
 # Points of each scene and fault in the sample.
 SAMPLED = 3
 SHOWN = 3

@@ -119,6 +119,12 @@ def run(function, below, *, kill_at=None, fail_at=None, error=0, counts=None, ca
     1; the call that fails does nothing and returns the error number ``error``. ``counts(text)`` tells whether a call
     counts, ``calls`` collects those that do, as text: ``rename /live/app.db-wal``.
     """
+    noted = [] if calls is None else calls
+    return traced(function, lambda pid: _Tracer(pid, os.fsencode(below), kill_at, fail_at, error, counts, noted))
+
+
+def traced(function, tracer):
+    """What the function returned in a child that ``tracer(pid)`` follows to its end."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -126,7 +132,7 @@ def run(function, below, *, kill_at=None, fail_at=None, error=0, counts=None, ca
         _child(function, writing)
     os.close(writing)
     try:
-        _Tracer(pid, os.fsencode(below), kill_at, fail_at, error, counts, [] if calls is None else calls).follow()
+        tracer(pid).follow()
         with os.fdopen(reading, "rb", closefd=False) as stream:
             answer = json.loads(stream.read())
     finally:
