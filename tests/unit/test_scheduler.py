@@ -119,7 +119,7 @@ def test_container_without_a_configuration_file_is_configured_by_its_environment
     assert "next run" in running.until("app: next run")
     status, said = running.end()
     assert (status, "ended; 0 runs failed" in said) == (0, True)
-    backups = [name for name in os.listdir(tmp_path / "backups") if name.endswith(".json") and "2020" not in name]
+    backups = [name for name in os.listdir(tmp_path / "backups") if name.endswith(".json") and "_20200101_" not in name]
     assert len(backups) == 1
     manifest = json.loads((tmp_path / "backups" / backups[0]).read_text())
     assert manifest["trigger"] == "scheduled"
