@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import ast
 import collections
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -478,10 +479,15 @@ def test_list_of_what_cannot_hold_on_windows_names_tests_that_are_there():
 
 
 def test_helpers_of_tests_have_names_of_their_own():
-    """Their directories are put on the path: of two with one name a run of both would import the first twice."""
+    """Their directories are put on the path: of two with one name a run of both would import the first twice.
+
+    One with the name of a library would be imported in its place by whatever runs after it.
+    """
     counts = collections.Counter(
         path.name
         for path in (ROOT / "tests").rglob("*.py")
         if not path.name.startswith(("test_", "conftest.", "__init__."))
     )
     assert [name for name, count in counts.items() if count > 1] == []
+    taken = {*sys.stdlib_module_names, *importlib.metadata.packages_distributions()}
+    assert sorted(taken.intersection(name.removesuffix(".py") for name in counts)) == []

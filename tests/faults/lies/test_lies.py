@@ -16,8 +16,8 @@ import math
 import os
 import random
 
+import bounded
 import doors
-import limits
 import originals
 import pytest
 import telling
@@ -62,7 +62,7 @@ def show(houses, kind, number):
     house.put_up()
     lie.tell(numbers, house, file)
     same = house.looks_untouched()
-    ended = limits.alone(lambda: doors.DOORS[door](house, file, numbers))
+    ended = bounded.alone(lambda: doors.DOORS[door](house, file, numbers))
     if ended.failure is not None:
         told_of = f"{kind}/{number} ({house.label}, {file}) at the door '{door}': {ended.failure}"
         ended = ended._replace(failure=told_of)
