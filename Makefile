@@ -35,8 +35,11 @@ sanity: dev-environment ## ansible-test sanity
 unit: ## the engine's tests, on every Python from 3.9 to 3.14 of this machine
 	tools/unit.sh $(wildcard tests/unit tests/cli)
 
-integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(wildcard tests/architecture tests/docs tests/report tests/api tests/integration tests/faults)
+integration: dev-environment ## modules and playbooks through Ansible, the house rules, the documents, a sample of the faults
+	printf 'build/integration/%s.log $(BIN)/python %s\n' \
+	    ansible tests/integration \
+	    rest 'tests/faults tests/architecture tests/docs tests/report tests/api' | \
+	    PATH="$(CURDIR)/$(BIN):$$PATH" xargs -P "$$(nproc)" -L 1 tools/run_tests.sh
 
 faults: dev-environment ## break everything that can break, all of it (CI does a sample): hours on a slow machine
 	FAULTS=all $(BIN)/python -m pytest -s tests/faults

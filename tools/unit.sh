@@ -2,13 +2,12 @@
 # The engine's tests on every Python from 3.9 to 3.14 that the machine has, each in an environment of its own.
 # The sweeps over every call of an operation run on the oldest and the newest: what they look for is not in a release.
 #   unit.sh TESTS...
-# As many run at a time as there are cores; what each says goes to build/unit/pyVERSION.log and
-# is shown when it has ended.
+# As many run at a time as there are cores; what each says goes to build/unit/pyVERSION.log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 test_with() {
-    local python=$1 lock=requirements-test.txt release environment stamp log temporary status=0
+    local python=$1 lock=requirements-test.txt release environment stamp
     shift
     release=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     environment=".venv/py$release"
@@ -18,19 +17,11 @@ test_with() {
         "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
         touch "$stamp"
     fi
-    log="build/unit/py$release.log"
-    mkdir -p build/unit
-    echo "== Python $release: $*" >"$log"
     case "$SWEEPERS" in
     *"[$python]"*) set -- "$@" -m "sweep or not sweep" ;;
     *) set -- "$@" -m "not sweep" ;;
     esac
-    # A directory of its own: pytest's shared one is closed to other users again whenever another run begins.
-    temporary=$(mktemp -d)
-    "$environment/bin/python" -m pytest --basetemp="$temporary/tests" "$@" >>"$log" 2>&1 </dev/null || status=$?
-    rm -rf "$temporary"
-    cat "$log"
-    return "$status"
+    tools/run_tests.sh "build/unit/py$release.log" "$environment/bin/python" "$@"
 }
 
 if [ "${1:?usage: unit.sh TESTS...}" = --with ]; then
