@@ -7,10 +7,8 @@ Also the places that tests of several directories need.
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
-import tempfile
 
 import pytest
 
@@ -19,6 +17,8 @@ for _directory in (ROOT / "plugins" / "module_utils", ROOT / "tools", ROOT / "te
     if str(_directory) not in sys.path:
         sys.path.insert(0, str(_directory))
 
+import surroundings  # noqa: E402
+
 
 @pytest.fixture
 def own_world(monkeypatch, tmp_path):
@@ -26,21 +26,13 @@ def own_world(monkeypatch, tmp_path):
 
     The clock is right again afterwards.
     """
-    from engine import clock, config
+    from engine import clock
 
-    for name in list(os.environ):
-        if name.startswith(("BACKUP_", "DIGITALME_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(config, "PATH", str(tmp_path / "no" / "config.json"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    surroundings.isolate(monkeypatch, tmp_path)
     monkeypatch.setattr(clock, "now", clock.now)  # A scene sets it.
 
 
 @pytest.fixture
-def quick_place(tmp_path):
-    """A directory in memory where there is one: a kill loses nothing that was written, on no kind of disk."""
-    if not os.path.isdir("/dev/shm"):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="digitalme-test-", dir="/dev/shm") as directory:
-        yield pathlib.Path(directory)
+def quick_place():
+    with surroundings.quick_directory() as directory:
+        yield directory

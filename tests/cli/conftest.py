@@ -14,9 +14,8 @@ import subprocess
 import sys
 
 import pytest
+import surroundings
 from ordinary_user import AS_NOBODY, MAIN, NOBODY
-
-ENGINE = pathlib.Path(__file__).resolve().parent.parent.parent / "plugins" / "module_utils"
 
 
 class Answer:
@@ -77,8 +76,7 @@ class Site:
 
     @property
     def environment(self):
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BACKUP_", "DIGITALME_"))}
-        return {**kept, "PYTHONPATH": str(ENGINE), "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
+        return surroundings.environment(self.home)
 
     def run(self, command, *arguments, nobody=False, **options):
         done = subprocess.run(

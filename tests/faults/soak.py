@@ -34,9 +34,10 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-for _directory in (ROOT / "plugins" / "module_utils", HERE / "races"):
+for _directory in (ROOT / "plugins" / "module_utils", ROOT / "tests" / "shared", HERE / "races"):
     sys.path.insert(0, str(_directory))
 
+import surroundings  # noqa: E402
 import tellable  # noqa: E402
 from engine import audit, catalog, errors, operations  # noqa: E402
 
@@ -64,12 +65,8 @@ class Site:
         defaults = {**common, "retention": policy}
         document = {"databases": [entry], "audit_log": self.audit, "defaults": defaults}
         pathlib.Path(self.config).write_text(json.dumps(document), encoding="ascii")
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("BACKUP_", "DIGITALME_"))},
-            "PYTHONPATH": str(ROOT / "plugins" / "module_utils"),
-            "HOME": str(self.place),
-            "DIGITALME_BACKUP_CONFIG": self.config,
-        }
+        told = {"DIGITALME_BACKUP_CONFIG": self.config, "PYTHONDONTWRITEBYTECODE": ""}
+        self.environment = surroundings.environment(self.place, **told)
         # This process calls the operations as well.
         os.environ.update(self.environment)
 

@@ -19,6 +19,7 @@ import sys
 
 import pytest
 import sample_app
+import surroundings
 import yaml
 from engine import clock, operations
 
@@ -188,7 +189,7 @@ def backup_ago():
         moment = clock.after(clock.now(), -3600 * hours)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(clock, "now", lambda: moment)
-            for name in [name for name in os.environ if name.startswith(("BACKUP_", "DIGITALME_"))]:
+            for name in surroundings.settings():
                 patch.delenv(name)
             made = operations.backup(
                 database=str(database), backup_dir=str(backup_dir), disk_limit_percent=100, **options

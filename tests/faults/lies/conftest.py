@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import collections
-import os
-import tempfile
 
 import pytest
-from engine import config
+import surroundings
 
 _told: collections.Counter = collections.Counter()
 _kinds: collections.Counter = collections.Counter()
@@ -21,24 +19,15 @@ _fuzzed: list = []
 @pytest.fixture(autouse=True, scope="module")
 def _own_world(tmp_path_factory):
     """Nothing here reads the host's configuration or writes into the caller's home."""
-    home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("BACKUP_", "DIGITALME_")):
-                patch.delenv(name)
-        patch.setattr(config, "PATH", str(home / "no" / "config.json"))
-        patch.setenv("HOME", str(home))
+        surroundings.isolate(patch, tmp_path_factory.mktemp("world"))
         yield
 
 
 @pytest.fixture(scope="module")
-def quick_place(tmp_path_factory):
-    """A directory in memory where there is one."""
-    if not os.path.isdir("/dev/shm"):
-        yield str(tmp_path_factory.mktemp("place"))
-        return
-    with tempfile.TemporaryDirectory(prefix="digitalme-test-", dir="/dev/shm") as directory:
-        yield directory
+def quick_place():
+    with surroundings.quick_directory() as directory:
+        yield str(directory)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import shutil
 import sys
 
 import scenes
+import surroundings
 from engine import audit, catalog, config, files, kept_files, manifest, unpacking
 
 
@@ -87,10 +88,9 @@ ALL = (
 def command(scene):
     """The words that do the scene's operation in a process of its own, and options for `subprocess.run`."""
     paths = (*(path for path in sys.path if path), os.path.dirname(os.path.abspath(__file__)))
-    surroundings = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "HOME": os.path.join(scene.base, "home")}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BACKUP_", "DIGITALME_"))}
+    told = surroundings.environment(os.path.join(scene.base, "home"), PYTHONPATH=os.pathsep.join(dict.fromkeys(paths)))
     words = [sys.executable, "-B", os.path.abspath(__file__), type(scene).__name__, scene.base]
-    return words, {"env": {**kept, **surroundings}, "cwd": "/"}
+    return words, {"env": told, "cwd": "/"}
 
 
 def perform(name, base):

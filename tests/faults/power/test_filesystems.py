@@ -8,7 +8,6 @@ What the model of `disk` allows is worse than what ext4 and xfs do; here it is s
 
 from __future__ import annotations
 
-import os
 import pathlib
 import random
 import subprocess
@@ -17,6 +16,7 @@ import traceback
 
 import pytest
 import stages
+import surroundings
 import tracing
 import volumes
 from asked import EVERYTHING, SEED
@@ -26,13 +26,12 @@ TRIED = 20 if EVERYTHING else 1
 
 
 @pytest.fixture(scope="module", params=["ext4", "xfs"])
-def device(request, tmp_path_factory):
+def device(request):
     why_not = volumes.why_not(request.param) or tracing.obstacle()
     if why_not:
         pytest.skip(why_not)
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else str(tmp_path_factory.mktemp("device"))
     with (
-        tempfile.TemporaryDirectory(prefix="digitalme-test-", dir=memory) as directory,
+        tempfile.TemporaryDirectory(prefix="digitalme-test-", dir=surroundings.MEMORY) as directory,
         volumes.volume(request.param, pathlib.Path(directory), size=320 * volumes.MIB) as made,
     ):
         yield request.param, made

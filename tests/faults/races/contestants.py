@@ -13,8 +13,9 @@ import socket
 import subprocess
 import sys
 
+import surroundings
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
-ENGINE_PARENT = ROOT / "plugins" / "module_utils"
 NAME = "app"
 # The way of a request id: its time, and who asked.
 REQUEST = "20261122T020000Z-0123456789ab"
@@ -48,10 +49,10 @@ class Place:
 
     @property
     def environment(self):
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BACKUP_", "ANSIBLE_"))}
-        path = os.pathsep.join(map(str, (ENGINE_PARENT, self.root / "collections")))
-        more = {"HOME": str(self.root), "PYTHONPATH": path, "DIGITALME_BACKUP_CONFIG": self.config}
-        return {**kept, **more, "PYTHONDONTWRITEBYTECODE": "1"}
+        path = os.pathsep.join((surroundings.ENGINE_PARENT, str(self.root / "collections")))
+        more = {"PYTHONPATH": path, "DIGITALME_BACKUP_CONFIG": self.config}
+        made = surroundings.environment(self.root, **more)
+        return {name: value for name, value in made.items() if not name.startswith("ANSIBLE_")}
 
 
 class Contestant:

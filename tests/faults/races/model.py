@@ -15,6 +15,7 @@ import tempfile
 import killing
 import scenes
 import stopping
+import surroundings
 from engine import audit, catalog, clock, errors, manifest, operations, unpacking
 
 NAME = "app"
@@ -26,7 +27,7 @@ class Host:
     """The real thing and its model. ``act`` does one operation, with or without a fault, and judges what came of it."""
 
     def __init__(self, mode):
-        self.place = tempfile.mkdtemp(prefix="digitalme-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.place = tempfile.mkdtemp(prefix="digitalme-test-", dir=surroundings.MEMORY)
         self.path = os.path.join(self.place, "live", "app.db")
         self.backups, self.vault = (os.path.join(self.place, name) for name in ("backups", "vault"))
         os.makedirs(os.path.dirname(self.path))

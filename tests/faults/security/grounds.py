@@ -13,10 +13,9 @@ import subprocess
 import sys
 import tempfile
 
+import surroundings
 from at_event import NOBODY
-from engine import manifest
 
-ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(manifest.__file__)))
 ROWS = 60
 
 
@@ -63,8 +62,7 @@ class Ground:
         return found
 
     def environment(self, **more):
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BACKUP_", "DIGITALME_"))}
-        return {**kept, "PYTHONPATH": ENGINE, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1", **more}
+        return surroundings.environment(self.home, **more)
 
     def command(self, *words, seconds=60, **options):
         """A finished process of the command line; one that hangs fails the test."""

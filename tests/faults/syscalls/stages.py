@@ -19,11 +19,11 @@ import subprocess
 import sys
 
 import scenes
+import surroundings
 import tracing
 from engine import audit, catalog, clock, files
 from engine.restore import journal
 
-ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(catalog.__file__)))
 NOBODY = 65534
 # An index doubles it: some tens of pages.
 _TAIL = "." * 200
@@ -82,9 +82,8 @@ class Stage(scenes.Scene):
     @property
     def surroundings(self):
         """The same for each run, so that each makes the same calls; any umask must do, so it is the most open one."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BACKUP_", "DIGITALME_"))}
-        fixed = {"PYTHONPATH": ENGINE, "PYTHONHASHSEED": "0", "HOME": self.home}
-        return {"env": {**kept, **fixed}, "umask": 0, "cwd": "/"}
+        fixed = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": ""}
+        return {"env": surroundings.environment(self.home, **fixed), "umask": 0, "cwd": "/"}
 
     def recorded(self):
         """Every call of the command, which was run undisturbed."""
