@@ -87,7 +87,10 @@ def verify_live(path, level="full", *, source=None, assertions=(), busy_timeout=
         for assertion in assertions:
             assertions_room.check(connection, assertion, findings)
     except sqlite3.Error as error:
-        checks.judge_error(error, "read", findings, True)
+        try:
+            checks.judge_error(error, "read", findings, True)
+        except sqlite3.Error as of_the_host:
+            raise database.translate(of_the_host, path) from error
     finally:
         connection.close()
     return findings
