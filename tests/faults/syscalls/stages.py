@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 
 import scenes
@@ -82,14 +81,10 @@ class Stage(scenes.Scene):
     @property
     def surroundings(self):
         """The same for each run, so that each makes the same calls; any umask must do, so it is the most open one."""
-        fixed = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": ""}
-        return {"env": surroundings.environment(self.home, **fixed), "umask": 0, "cwd": "/"}
+        return {"env": surroundings.environment(self.home, PYTHONHASHSEED="0"), "umask": 0, "cwd": "/"}
 
     def recorded(self):
         """Every call of the command, which was run undisturbed."""
-        # Its modules are compiled once before, so that later runs make the same calls.
-        self.put_up()
-        subprocess.run(self.command(), capture_output=True, check=True, **self.surroundings)
         self.put_up()
         lines = self.audit_lines()
         done, calls = tracing.record(self.command(), self.log, **self.surroundings)
