@@ -36,6 +36,10 @@ def bring_back(session, wish, steps, path):
         try:
             kept = _prepare(session, steps, path, live)
             log.note(journal_room.CAPTURED, kept=kept and kept.path, expected={}, existed=live != "absent")
+        except BaseException:
+            apply_room.end(live_path, log, steps, "undone", "the database had not been touched")
+            raise
+        try:
             with steps.step("restore") as row:
                 _swap(live_path, live, log, path, held)
                 row["detail"] = "the old bytes are in their place, with their sidecar files"
@@ -73,8 +77,9 @@ def _prepare(session, steps, path, live):
         sums = _sums(path)
         # Without its log a database has an older content, or none.
         for name in sums:
-            if not files.exists(os.path.join(os.path.dirname(path), name)):
-                raise errors.BackupInvalid("a part of what was kept is gone", path=name)
+            gone = os.path.join(os.path.dirname(path), name)
+            if not files.exists(gone):
+                raise errors.BackupInvalid("a part of what was kept is gone", path=gone)
         for suffix in suffixes:
             files.remove(staged + suffix)
             copying.copy(path + suffix, staged + suffix)
@@ -107,7 +112,7 @@ def _swap(live_path, live, log, path, held):
     back; the raw copy is there to begin again.
     """
     staged = journal_room.staged_path(live_path)
-    sidecars = [suffix for suffix in database.SIDECARS if files.exists(staged + suffix)]
+    sidecars = swap.staged_sidecars(live_path)
     for suffix in ("", *sidecars):
         if live != "absent":
             ownership.copy(live_path, staged + suffix)

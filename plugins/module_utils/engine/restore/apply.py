@@ -12,6 +12,7 @@ from .. import catalog, clock, config, errors, files, manifest, processes, space
 from . import journal as journal_room
 from . import plan as plan_room
 from . import recover, rehearse, stage, swap
+from .shut import shut
 from .steps import Steps
 
 _TRY_REPLACE = (errors.DatabaseCorrupt, errors.NotADatabase, errors.ReadOnly, errors.IoError)
@@ -276,7 +277,9 @@ def _roll_back(restore, kept, replaced, cause):
     except (errors.BackupError, OSError) as problem:
         error = errors.from_os_error(problem, path) if isinstance(problem, OSError) else problem
         where = kept.shown if kept else journal_room.aside_path(path)
-        error.hint = f"The old content is kept in {errors.show(where)}; the next run tries again to bring it back."
+        old = f"The old content is kept in {errors.show(where)}"
+        old = "There was no database" if restore.plan.live == "absent" else old
+        error.hint = f"{old}; the next run tries again to undo the restore."
         error.details["rolled_back"] = False
         raise error from problem
     _end(restore, "undone", "the new content did not pass its checks, and the old one was brought back")
@@ -285,12 +288,27 @@ def _roll_back(restore, kept, replaced, cause):
     ) from cause
 
 
+def _rename_back(restore):
+    """Who has opened the new file would write into the log of the old one by its name: nobody may be there.
+
+    That it is to be brought back is noted first: where somebody is there, the next run does it.
+    """
+    path = restore.path
+    restore.log.note(journal_room.ROLLING_BACK)
+    with shut(path), shut(journal_room.aside_path(path), path):
+        plan_room.require_free(path)
+        recover.undo_replace(path, restore.log, existed=restore.plan.live != "absent")
+    return "the old file was renamed back"
+
+
 def _bring_back(restore, kept, replaced):
     path = restore.path
-    in_place_possible = kept is not None and kept.path is not None
-    if replaced and not (in_place_possible and processes.holders([path])[0]):
-        recover.undo_replace(path, restore.log, existed=restore.plan.live != "absent")
-        return "the old file was renamed back"
+    if replaced:
+        try:
+            return _rename_back(restore)
+        except (errors.InUse, errors.DatabaseBusy):
+            if kept is None or kept.path is None:
+                raise
     restore.log.note(journal_room.ROLLING_BACK, strategy="in_place")
     watch = swap.in_place(kept.path, path, restore.busy_timeout, restore.progress)
     try:

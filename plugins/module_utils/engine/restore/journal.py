@@ -125,6 +125,7 @@ class Journal:
     def __init__(self, path, descriptor, raw):
         self._path, self._descriptor = path, descriptor
         self.pending = _parse(path, raw)
+        self._noted: dict = {}
 
     @classmethod
     def open(cls, database, seconds):
@@ -149,6 +150,13 @@ class Journal:
         files.sync_open(self._descriptor)
         if phase == BEGUN:
             files.sync_directory(os.path.dirname(self._path))
+        self._noted.update(phase=phase, **facts)
+
+    @property
+    def renaming(self):
+        """Whether this run's ``replace`` has come to its renames: what lies aside before is not its own."""
+        noted = self._noted
+        return noted.get("strategy") == "replace" and noted["phase"] in (SWAPPING, SWAPPED, ROLLING_BACK)
 
     def end(self, outcome, detail):
         """Write down what came out, before the way back is removed: from now on only tidying is left."""

@@ -19,6 +19,7 @@ from .. import clock, errors, files, verify
 from . import journal as journal_room
 from . import plan as plan_room
 from . import swap
+from .shut import shut
 
 
 def settle(database, log, busy_timeout, undo=False):
@@ -120,27 +121,41 @@ def _write_back(database, record, log, busy_timeout):
 
 
 def _replace(database, pending, log, busy_timeout, undo):
-    record = pending.record
-    if files.exists(journal_room.staged_path(database)):
+    existed = pending.record.get("existed", True)
+    if not swap.renamed(database):
         swap.sidecars_back(database)
         return "undone", "the old file was never away"
-    if not record.get("existed", True):
+    # The log of a raw copy that is still staged: without it the file has another content, sound or not.
+    unwanted = bool(swap.staged_sidecars(database)) or pending.phase == journal_room.ROLLING_BACK
+    if not existed and not unwanted:
         return "finished", "the new file is in place; there had been none"
-    wanted = undo or pending.phase == journal_room.ROLLING_BACK
-    if not wanted and not _proven_corrupt(database, busy_timeout):
+    if not unwanted and not undo and not _proven_corrupt(database, busy_timeout):
         return "finished", "the new file had been put in place and is sound"
-    if files.exists(journal_room.aside_path(database)):
+    detail = "the old file is in its place" if existed else "there is no database, as before"
+    aside = journal_room.aside_path(database)
+    if not files.exists(aside if existed else database):
+        _old_back(database, log, existed)
+        return "undone", detail
+    with shut(database), shut(aside, database):
         plan_room.require_free(database)
         swap.keep_present(database)
-    swap.put_back(database, log)
-    return "undone", f"the old file is in its place; what was there is kept as {swap.present_path(database)}"
+        _old_back(database, log, existed)
+    return "undone", f"{detail}; what was there is kept as {swap.present_path(database)}"
 
 
 def undo_replace(database, log, *, existed):
-    """Bring the old file back from wherever ``replace`` had come to. Nothing has to be done twice to be right."""
-    if files.exists(journal_room.staged_path(database)):
-        swap.sidecars_back(database)  # The rename had not happened: the old file was never away.
-    elif existed:
+    """Bring the old file back from wherever this run's ``replace`` had come to. Done twice it is right as well."""
+    if not log.renaming:
+        return
+    if swap.renamed(database):
+        _old_back(database, log, existed)
+    else:
+        swap.sidecars_back(database)  # The old file was never away.
+
+
+def _old_back(database, log, existed):
+    """Nothing has to be done twice to be right: a kill leaves ``rolling_back`` noted, and the next run comes here."""
+    if existed:
         swap.put_back(database, log)
     else:
         log.note(journal_room.ROLLING_BACK)

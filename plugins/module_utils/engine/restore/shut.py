@@ -29,13 +29,16 @@ _FIRST, _LENGTH = 0x40000000, 512
 _PATIENCE, _PAUSE = 0.1, 0.01
 _PARTING = 30.0
 _TAKEN = (errno.EAGAIN, errno.EACCES)
+STOP_IT = "The file is replaced only while nobody uses it: stop the application and run the command again."
 
 
 @contextlib.contextmanager
-def shut(path):
+def shut(path, live=None):
     """Nobody gets SQLite's lock on the file while the block runs. Raises DatabaseBusy where somebody has it and stays.
 
-    One that is not there, cannot be written, or lies where nothing can be locked is left open.
+    ``live`` is the database's own name, where ``path`` is another one. A file that does not have it afterwards stays
+    shut while somebody has it open. One that is not there, cannot be written, or lies where nothing can be locked is
+    left open.
     """
     command = getattr(fcntl, "F_OFD_SETLK", None)
     try:
@@ -49,26 +52,35 @@ def shut(path):
         deadline = clock.monotonic() + _PATIENCE
         while not _locked(descriptor, command):
             if clock.monotonic() >= deadline:
-                raise errors.DatabaseBusy("another connection uses it", path=path)
+                raise errors.DatabaseBusy("another connection uses it", path=path, hint=STOP_IT)
             clock.sleep(_PAUSE)
         try:
             yield
         finally:
-            _outlast_users(descriptor)
+            _outlast_users(descriptor, path if live is None else live)
     finally:
         os.close(descriptor)
 
 
-def _outlast_users(descriptor):
-    """Where a restore was undone, its file has no name any more. Who has opened it meanwhile would find the log and the
-    journal of the old file by their names, and write into them: it is let in nowhere until it has closed the file.
+def _outlast_users(descriptor, live):
+    """The file of a restore that was undone is the database no more. Who has opened it meanwhile would find the log and
+    the journal of the old one by their names, and write into them: it is let in nowhere until it has closed the file.
     """
     deadline = clock.monotonic() + _PARTING
     facts = os.fstat(descriptor)
-    while facts.st_nlink == 0 and clock.monotonic() < deadline:
-        if not processes.users({(facts.st_dev, facts.st_ino)})[0]:
+    file = (facts.st_dev, facts.st_ino)
+    while not _is_named(live, file) and clock.monotonic() < deadline:
+        if not processes.users({file})[0]:
             return
         clock.sleep(_PAUSE)
+
+
+def _is_named(path, file):
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return False
+    return (facts.st_dev, facts.st_ino) == file
 
 
 def _locked(descriptor, command):

@@ -11,7 +11,7 @@ import sqlite3
 from .. import clock, copying, database, errors, files, ownership, snapshot
 from . import journal as journal_room
 from . import plan as plan_room
-from .shut import shut
+from .shut import STOP_IT, shut
 
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html
 _PATIENCE = 0.1
@@ -25,6 +25,7 @@ def in_place(content, path, busy_timeout, progress=None):
     Raises DatabaseBusy when other connections do not let go within ``busy_timeout`` seconds, and what SQLite says
     otherwise; the old content is then still there. The Watch that is returned must be closed.
     """
+    deadline = clock.monotonic() + busy_timeout
     source = database.connect(content, immutable=True)
     try:
         target = database.connect(path, mode="rw", busy_timeout=_PATIENCE)
@@ -32,9 +33,9 @@ def in_place(content, path, busy_timeout, progress=None):
             # The commit is the removal of the rollback journal: without this SQLite does not sync its directory, and a
             # loss of power could bring the journal back, and with it the old content, after we had told of the new one
             # (https://www.sqlite.org/pragma.html#pragma_synchronous).
-            target.execute("PRAGMA synchronous=EXTRA")
-            watch = Watch(target)
-            _copy_pages(source, target, path, busy_timeout, progress)
+            _patiently(deadline, lambda: target.execute("PRAGMA synchronous=EXTRA"))
+            watch = _patiently(deadline, lambda: Watch(target))
+            _copy_pages(source, target, path, deadline, busy_timeout, progress)
             # The new content is committed. In WAL mode the log holds all of it; whether it can be emptied (a reader may
             # need it, the disk may be full) changes nothing in that, so it is no failure.
             with contextlib.suppress(sqlite3.Error):
@@ -94,9 +95,19 @@ class FileWatch:
         """Nothing is held open."""
 
 
-def _copy_pages(source, target, path, busy_timeout, progress):
-    deadline = clock.monotonic() + busy_timeout
+def _patiently(deadline, work):
+    """Do it again while the database is locked: SQLite itself waits only a moment, so that signals are heard."""
+    while True:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            busy = isinstance(database.translate(error, None), errors.DatabaseBusy)
+            if not busy or clock.monotonic() >= deadline:
+                raise
+        clock.sleep(_PATIENCE / 2)
 
+
+def _copy_pages(source, target, path, deadline, busy_timeout, progress):
     def step(status, remaining, total):
         # Connection.backup retries for ever on a locked target; an exception from here ends it, rolled back.
         if status in _BUSY and clock.monotonic() >= deadline:
@@ -153,8 +164,10 @@ def replace(staged, path, live, log, held):
     forget_old(path)  # Left by a restore that had ended long ago: never to be taken for this one's.
     if live == "sound":
         fold(path)
-    held.enter_context(shut(staged))
-    if live != "absent":
+    held.enter_context(shut(staged, path))
+    if live == "absent":
+        _require_absent(path)
+    else:
         plan_room.require_free(path)  # It can name them.
         held.enter_context(shut(path))
         if live == "sound":
@@ -170,7 +183,10 @@ def replace(staged, path, live, log, held):
     if live != "absent":
         _second_name(path, aside)
     try:
-        files.replace(staged, path)
+        if live == "absent":
+            _give_free_name(staged, path)
+        else:
+            files.replace(staged, path)
     except PermissionError:
         if os.name == "nt":
             plan_room.require_free(path)  # Windows renames over no file that is open: somebody came in this moment.
@@ -178,6 +194,44 @@ def replace(staged, path, live, log, held):
     log.note(journal_room.SWAPPED)
     if live != "absent":
         plan_room.require_free(aside)
+
+
+def _require_absent(path):
+    if files.exists(path):
+        raise errors.DatabaseBusy(
+            "a database has been made there since the restore began",
+            path=path,
+            hint="Stop the application that made it, and run the restore again, with force where it is to be replaced.",
+        )
+
+
+def _give_free_name(staged, path):
+    """The staged file gets the name that is free, and only then: not over what an application makes in this moment.
+
+    A crash leaves the file under one name or under both, which means that it is in place.
+    """
+    try:
+        files.link(staged, path)
+    except FileExistsError:
+        _require_absent(path)
+        raise
+    except OSError:  # A filesystem without hard links.
+        _require_absent(path)
+        files.replace(staged, path)
+    else:
+        files.remove_durably(staged)
+
+
+def renamed(path):
+    """Whether the staged copy of a ``replace`` that had come to its renames has become the database."""
+    staged = journal_room.staged_path(path)
+    return not files.exists(staged) or (files.exists(path) and os.path.samestat(os.lstat(staged), os.lstat(path)))
+
+
+def staged_sidecars(path):
+    """The suffixes of what lies beside the staged copy: of a raw copy the log and the journal that it had."""
+    staged = journal_room.staged_path(path)
+    return [suffix for suffix in database.SIDECARS if files.exists(staged + suffix)]
 
 
 def _second_name(path, aside):
@@ -205,7 +259,10 @@ def fold(path):
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.Error as error:
-        raise database.translate(error, path) from error
+        problem = database.translate(error, path)
+        if isinstance(problem, errors.DatabaseBusy):
+            problem.hint = STOP_IT
+        raise problem from error
     finally:
         connection.close()
 
@@ -214,7 +271,7 @@ def _require_folded(path):
     """Raise DatabaseBusy when a log or a hot journal is there again: it is somebody's who came since."""
     hot = files.size(path + "-journal") and not _settled_journal(path)
     if hot or files.size(path + "-wal"):
-        raise errors.DatabaseBusy("another connection began to use it", path=path)
+        raise errors.DatabaseBusy("another connection began to use it", path=path, hint=STOP_IT)
 
 
 def _settled_journal(path):
