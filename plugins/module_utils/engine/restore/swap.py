@@ -215,8 +215,10 @@ def _give_free_name(staged, path):
     except FileExistsError:
         _require_absent(path)
         raise
-    except OSError:  # A filesystem without hard links.
-        _require_absent(path)
+    except OSError:
+        if renamed(path):
+            raise  # It has the name, which could not be made durable.
+        _require_absent(path)  # A filesystem without hard links.
         files.replace(staged, path)
     else:
         files.remove_durably(staged)
