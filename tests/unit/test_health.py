@@ -385,6 +385,21 @@ def test_leftover_of_a_killed_run_is_degraded_unless_it_runs(judge, make_target,
         assert judge(target=target)["interrupted"]["status"] == "ok"
 
 
+def test_backup_that_is_finished_while_it_is_looked_for_is_no_leftover(judge, make_target, backup_dir, monkeypatch):
+    """Its manifest comes first: it is seen beside the partial file, and then the lock is free."""
+    partial = backup_dir / ".app_20261122_020000.db.partial"
+    partial.write_bytes(b"")
+    (backup_dir / "app_20261122_020000.db.json").write_bytes(b"{}")
+
+    def finished(_path):
+        partial.rename(backup_dir / "app_20261122_020000.db")
+        return False
+
+    monkeypatch.setattr(health.lock, "is_held", finished)
+    row = judge(target=make_target())["interrupted"]
+    assert row["status"] == "ok", row
+
+
 def test_failed_copies_are_degraded_until_somebody_looked_at_them(judge, backup_dir):
     for stamp in ("20261121_020000", "20261122_020000"):
         (backup_dir / f"app_{stamp}.db.quarantined").write_bytes(b"")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from . import audit, catalog, clock, cron, database, errors, files, kept_files, lock, space
+from . import audit, catalog, clock, cron, database, errors, kept_files, lock, space
 from .restore import journal
 
 STATUSES = ("healthy", "degraded", "unhealthy")
@@ -284,8 +284,8 @@ def _interrupted(facts):
     left = catalog.leftovers(facts.target.backup_dir, facts.target.name)
     if lock.is_held(facts.target.lock_path):
         return _check("interrupted", "ok", "an operation is running", None, None)
-    # Those of an operation that has just ended are gone, too.
-    left = [name for name in left if files.exists(os.path.join(facts.target.backup_dir, name))]
+    # Those of an operation that has just ended are gone, or finished, and one that has just begun has others.
+    left = sorted(set(left).intersection(catalog.leftovers(facts.target.backup_dir, facts.target.name)))
     if left:
         return _check(
             "interrupted", "degraded", f"left by a run that was killed, the next removes it: {left[0]}", len(left), 0
