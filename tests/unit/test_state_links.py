@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import sys
 
 import pytest
 from engine import errors, files, links, operations, ownership
+from engine.drill import exercise
 from engine.restore import rehearse
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="links are looked at on Linux only")
@@ -82,6 +84,89 @@ def test_drill_empties_nothing_behind_a_link_in_place_of_its_scratch_place(datab
     with pytest.raises(errors.BackupError):
         operations.drill(databases=[{"name": "app", "path": database, "backup_dir": str(backups)}])
     assert sorted(path.name for path in elsewhere.iterdir()) == ["inner", "kept"]
+
+
+@pytest.fixture
+def victim(elsewhere, make_db):
+    """A database of root's, and what it holds."""
+    path = make_db(elsewhere / "victim.db", sql="CREATE TABLE secret (word TEXT)")
+    return path, (elsewhere / "victim.db").read_bytes()
+
+
+@only_root
+@pytest.mark.parametrize("way", ["link", "other place", "damaged"])
+def test_full_restore_of_a_drill_neither_reads_nor_writes_what_a_link_leads_to(
+    database, backups, elsewhere, victim, monkeypatch, way
+):
+    """The owner of the directory puts it in the copy's place, or the whole place away, once the copy was written to."""
+    operations.backup(database=database, backup_dir=str(backups), name="app")
+    os.chown(backups, 4711, 4711)
+    path, content = victim
+    if way == "damaged":
+        content = b"root:secret\n" * 9
+        (elsewhere / "victim.db").write_bytes(content)
+    real, real_give = exercise._write_to, ownership.give_back
+    seen = {}
+
+    def swap(copy):
+        real(copy)
+        if way == "other place":
+            os.rename(os.path.dirname(copy), os.path.dirname(copy) + ".aside")
+            os.mkdir(os.path.dirname(copy))
+            os.chown(os.path.dirname(copy), 4711, 4711)
+        else:
+            os.remove(copy)
+        os.symlink(path, copy)
+        with open(copy + ".lock", "w", encoding="ascii"):
+            """SQLite is to read it: a clone opens no link anyway."""
+
+    def give(top, *inner):
+        for directory, _names, found in os.walk(backups):
+            seen.update({os.path.join(directory, name): None for name in found if "pre_recovery" in name})
+        real_give(top, *inner)
+
+    monkeypatch.setattr(exercise, "_write_to", swap)
+    monkeypatch.setattr(ownership, "give_back", give)
+    given = [{"name": "app", "path": database, "backup_dir": str(backups)}]
+    (row,) = operations.drill(databases=given, full_restore=True, fail_on="never")["databases"]
+    assert row["status"] == "failed" and "restored.db" in row["cause"], row["cause"]
+    assert (elsewhere / "victim.db").read_bytes() == content
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["victim.db"]
+    assert seen == {}, "what the link leads to was copied"
+
+
+@only_root
+def test_full_restore_of_a_drill_follows_no_link_in_place_of_the_backup(database, backups, victim, monkeypatch):
+    made = operations.backup(database=database, backup_dir=str(backups), name="app")["backup"]["path"]
+    real = exercise._write_to
+
+    def swap(copy):
+        real(copy)
+        os.remove(made)
+        os.symlink(victim[0], made)
+
+    monkeypatch.setattr(exercise, "_write_to", swap)
+    given = [{"name": "app", "path": database, "backup_dir": str(backups)}]
+    (row,) = operations.drill(databases=given, full_restore=True, fail_on="never")["databases"]
+    assert row["status"] == "failed" and "symbolic link" in row["cause"], row["cause"]
+
+
+@only_root
+def test_full_restore_of_a_drill_reads_no_configuration_of_the_place(database, backups, elsewhere, monkeypatch):
+    """Its owner could put one there that makes root write where he likes."""
+    operations.backup(database=database, backup_dir=str(backups), name="app")
+    real = exercise._write_to
+
+    def plant(copy):
+        real(copy)
+        with open(os.path.join(os.path.dirname(copy), "config.json"), "w", encoding="ascii") as target:
+            json.dump({"audit_log": str(elsewhere / "written")}, target)
+
+    monkeypatch.setattr(exercise, "_write_to", plant)
+    given = [{"name": "app", "path": database, "backup_dir": str(backups)}]
+    (row,) = operations.drill(databases=given, full_restore=True)["databases"]
+    assert row["status"] in ("passed", "objective_missed"), row
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_error_in_the_state_directory_names_the_whole_path(backups):

@@ -159,7 +159,7 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
     options = {"mode": mode}
     if immutable:
         options["immutable"] = 1
-    known = links.open_files() if mode == "rw" else None
+    known = None if immutable else links.open_files()
     connection = sqlite3.connect(
         uri(path, **options),
         uri=True,

@@ -27,11 +27,17 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 IN_PLACE = os.O_RDWR | _NOFOLLOW | _CLOEXEC | _BINARY
 
 
+class Resolved(str):
+    """A path that is not resolved again: a link in it was put there since, by somebody who owns a directory of it."""
+
+
 def resolve(path):
     """The real path, every symbolic link resolved once; the file itself need not exist. UsageError for a NUL byte."""
+    if isinstance(path, Resolved):
+        return path
     if "\0" in os.fsdecode(path):
         raise errors.UsageError("the path has a NUL byte", path=path)
-    return os.path.realpath(os.path.abspath(os.fsdecode(path)))
+    return Resolved(os.path.realpath(os.path.abspath(os.fsdecode(path))))
 
 
 def exists(path):

@@ -4,8 +4,8 @@
 
 The last part of a path is never followed by `files`. Two cases are left, and are here: the state directory, which is a
 part of the path of all that lies in it, and SQLite, which follows a link in the place of the file that it is given;
-Python cannot tell it not to. Root would write into whatever database such a link leads to, so root looks, on Linux, at
-what was opened really. Others may write only what is theirs anyway.
+Python cannot tell it not to. Root would read or write whatever database such a link leads to, so root looks, on Linux,
+at what was opened really. Others may open only what is theirs anyway.
 """
 
 from __future__ import annotations
