@@ -61,14 +61,18 @@ def make_directory(path, mode=0o700):
     if parent and parent != path:
         make_directory(parent, mode=0o755)
     try:
-        with links.place(path) as (directory, name):
-            os.mkdir(name, mode, dir_fd=directory)
+        make_new_directory(path, mode)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
-        return
+
+
+def make_new_directory(path, mode=0o700):
+    """Make the directory, durable and of that mode; FileExistsError if the name is taken: what has it is not ours."""
+    with links.place(path) as (directory, name):
+        os.mkdir(name, mode, dir_fd=directory)
     _complete_directory(path, mode)
-    sync_directory(parent)
+    sync_directory(os.path.dirname(path))
 
 
 def _complete_directory(path, mode):

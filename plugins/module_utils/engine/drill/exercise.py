@@ -177,7 +177,7 @@ class _Drill:
         files.remove_tree(self._place)
         if files.exists(self._place):
             raise errors.PermissionDenied("the scratch place cannot be removed", path=self._place)
-        files.make_directory(self._place)
+        scratch.make(self._place)
         return "the scratch copies are gone"
 
     def _record(self, entry, outcome, seconds):
@@ -198,7 +198,7 @@ class _Drill:
         )
         _write_to(path)
         kept = os.path.join(self._place, "kept")
-        files.make_directory(kept)
+        scratch.make(kept)
         settings = self._session.settings
         # Where the directory is somebody else's he can rename the place away and put another there, with links in it:
         # the restore resolves none of these paths again, and follows no link.
