@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import sys
 
@@ -65,6 +66,54 @@ def test_nothing_is_removed_or_given_away_behind_a_link_in_the_state_directory(b
         with pytest.raises(NotADirectoryError):
             ownership.give_back(str(backups), f"{linked}/inner")
         assert (elsewhere / "inner" / "kept").stat().st_uid == 0
+
+
+@pytest.fixture
+def _in_time():
+    """The test fails where something is waited for."""
+
+    def late(*_arguments):
+        raise AssertionError("it was waited for")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_in_time")
+@pytest.mark.parametrize("planted", ["fifo", "link"])
+@pytest.mark.parametrize("name", [".state", ".state/scratch-app"])
+def test_what_stands_in_place_of_a_state_directory_is_neither_synced_nor_waited_for(backups, elsewhere, planted, name):
+    place = backups / name
+    place.parent.mkdir(exist_ok=True)
+    if planted == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError) as refused:
+        files.sync_directory(str(place))
+    assert refused.value.filename == str(place)
+
+
+@pytest.mark.usefixtures("_in_time")
+def test_audit_line_goes_elsewhere_when_a_fifo_takes_the_place_of_the_state_directory(
+    database, backups, tmp_path, monkeypatch
+):
+    """While signals wait: nobody could end what waited for it."""
+    real = files.sync_open
+
+    def swap(descriptor):
+        real(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("audit.jsonl") and not (backups / "aside").exists():
+            (backups / ".state").rename(backups / "aside")
+            os.mkfifo(backups / ".state")
+
+    monkeypatch.setattr(files, "sync_open", swap)
+    made = operations.backup(database=database, backup_dir=str(backups), name="app")
+    assert any("audit log" in warning for warning in made["warnings"])
+    assert (tmp_path / "home" / ".local" / "state" / "digitalme-backup" / "audit.jsonl").exists()
 
 
 @only_root

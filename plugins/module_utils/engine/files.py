@@ -78,7 +78,7 @@ def make_new_directory(path, mode=0o700):
 def _complete_directory(path, mode):
     """Give a directory what the caller's umask has taken away, but nothing to what a link in its place leads to."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
+        descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
     except (AttributeError, PermissionError):  # Windows; or all was taken away from one who changes only what is his.
         os.chmod(path, mode)
         return
@@ -229,10 +229,16 @@ def sync(path):
 
 
 def sync_directory(path):
-    """Make the names in a directory durable (nothing to do on Windows, where no directory can be opened)."""
+    """Make the names in a directory durable (nothing to do on Windows, where no directory can be opened).
+
+    A FIFO in the place of one is not waited for, nor a link in the place of a state directory followed.
+    """
     if os.name == "nt":
         return
-    descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC
+    with links.place(path or ".") as (directory, name):
+        led = directory is not None or os.path.basename(path) == links.STATE
+        descriptor = os.open(name, flags | (_NOFOLLOW if led else 0), dir_fd=directory)
     try:
         with naming(descriptor):
             os.fsync(descriptor)
