@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import struct
 
 import pytest
-from engine import files, ownership
+from engine import audit, files, operations, ownership
 
 OTHER = 4711
 
@@ -81,6 +82,29 @@ def test_copy_gives_mode_owner_and_attributes(tmp_path):
     assert (got.st_uid, got.st_gid, got.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
     for name, value in attributes.items():
         assert os.getxattr(other, name) == value
+
+
+def test_signal_while_the_audit_line_is_written_keeps_nothing_from_its_owner(others, database, monkeypatch):
+    class Ended(BaseException):
+        pass
+
+    def end(*_arguments):
+        raise Ended
+
+    def append(path, record):
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(path, record)
+
+    real = audit.append
+    monkeypatch.setattr(audit, "append", append)
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(Ended):
+            operations.backup(database=database, backup_dir=str(others), name="app")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    made = [*others.glob("app_*"), *others.glob(".state/*")]
+    assert len(made) == 6 and {_owner(path) for path in made} == {OTHER}
 
 
 def _acl(*entries):
