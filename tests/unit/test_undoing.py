@@ -77,6 +77,17 @@ def test_undo_brings_back_what_the_last_restore_replaced_and_keeps_what_it_takes
     assert place.restore(undo=True, backup=result["pre_restore_backup"])["changed"] and place.rows() == 200
 
 
+def test_undo_by_a_link_is_of_the_file_behind_it_and_a_link_among_the_backups_is_none(place, tmp_path):
+    kept = place.restore()["pre_restore_backup"]
+    link = tmp_path / "old.sqlite"
+    link.symlink_to(kept)
+    assert place.restore(undo=True, backup=str(link))["changed"] and place.rows() == 300
+    os.symlink(kept, os.path.join(place.backups, "app.linked.db"))
+    with pytest.raises(errors.BackupNotFound, match="symbolic link"):
+        place.restore(undo=True, backup="app.linked.db")
+    assert place.rows() == 300
+
+
 def test_undo_takes_the_newest_of_several_also_within_one_second(place):
     place.restore()
     for _n in range(3):
