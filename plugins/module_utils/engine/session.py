@@ -9,7 +9,7 @@ import os
 import re
 import signal
 
-from . import audit, catalog, clock, config, errors, files, lock, manifest, ownership
+from . import audit, catalog, clock, config, errors, files, kept_files, lock, manifest, ownership
 from .restore import journal as journal_room
 
 # These finish or undo an interrupted restore themselves.
@@ -155,7 +155,7 @@ def where(reference, backup_dir, name, config_path=None):
         return backup_dir, name
     path = files.resolve(reference)
     if name is None and os.path.isfile(path):
-        name = catalog.read_entry(path).name
+        name = kept_files.name_of(os.path.basename(path))
     if os.environ.get("BACKUP_DIRECTORY") or name in _configured(config_path):
         return None, name
     return os.path.dirname(path), name
