@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -114,6 +115,64 @@ def test_audit_line_goes_elsewhere_when_a_fifo_takes_the_place_of_the_state_dire
     made = operations.backup(database=database, backup_dir=str(backups), name="app")
     assert any("audit log" in warning for warning in made["warnings"])
     assert (tmp_path / "home" / ".local" / "state" / "digitalme-backup" / "audit.jsonl").exists()
+
+
+@pytest.mark.parametrize("linked", [".state", ".state/scratch-app"])
+@pytest.mark.parametrize(
+    "function", [files.rename, files.replace, files.publish, files.link], ids=lambda one: one.__name__
+)
+def test_nothing_is_renamed_into_or_out_of_what_a_link_in_the_state_directory_leads_to(
+    backups, elsewhere, linked, function
+):
+    link = backups / linked
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    (elsewhere / "his").write_text("x")
+    (backups / "ours").write_text("x")
+    for source, target in ((link / "his", backups / "got"), (backups / "ours", link / "put")):
+        with pytest.raises(NotADirectoryError) as refused:
+            function(str(source), str(target))
+        assert refused.value.filename == str(link)
+    assert os.listdir(elsewhere) == ["his"] and (backups / "ours").exists() and not (backups / "got").exists()
+
+
+@pytest.mark.parametrize("function", [files.rename, files.link], ids=lambda one: one.__name__)
+def test_renaming_in_the_state_directory_works_and_its_error_names_both_paths(backups, function):
+    (backups / ".state" / "inner").mkdir(parents=True)
+    paths = [str(backups / name) for name in (".state/inner/one", ".state/two", "three")]
+    files.create_new(paths[0])
+    for source, target in zip(paths, paths[1:]):
+        function(source, target)
+        assert os.path.exists(target)
+    gone = str(backups / ".state" / "gone")
+    with pytest.raises(FileNotFoundError) as missing:
+        function(gone, paths[1])
+    assert (missing.value.filename, missing.value.filename2) == (gone, paths[1])
+
+
+@pytest.mark.parametrize("linked", [".state", ".state/drill-app"])
+def test_no_tree_is_removed_behind_a_link_in_the_state_directory(backups, elsewhere, linked, monkeypatch):
+    (elsewhere / "inner" / "kept").mkdir(parents=True)
+    link = backups / linked
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    files.remove_tree(str(link / "inner"))
+    files.remove_tree(str(link))
+    assert (elsewhere / "inner" / "kept").exists()
+    if sys.version_info < (3, 11):
+        return
+    link.unlink()
+    (link / "inner" / "ours").mkdir(parents=True)
+    real = shutil.rmtree
+
+    def swap(*arguments, **options):
+        link.rename(backups / "aside")
+        link.symlink_to(elsewhere)
+        real(*arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", swap)
+    files.remove_tree(str(link / "inner"))
+    assert (elsewhere / "inner" / "kept").exists() and not (backups / "aside" / "inner").exists()
 
 
 @only_root

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 
 from . import errors, links
 
@@ -209,7 +210,7 @@ def write_atomically(path, data, mode=0o600):
     directory, base = os.path.split(path)
     temporary = os.path.join(directory, f".{base}.{os.getpid()}{PARTIAL}")
     if exists(temporary):
-        os.unlink(temporary)
+        remove(temporary)
     write_new(temporary, data, mode)
     try:
         replace(temporary, path)
@@ -229,11 +230,8 @@ def sync(path):
 
 
 def sync_directory(path):
-    """Make the names in a directory durable (nothing to do on Windows, where no directory can be opened).
-
-    A FIFO in the place of one is not waited for, nor a link in the place of a state directory followed.
-    """
-    if os.name == "nt":
+    """Make the names in a directory durable. A FIFO in its place is not waited for."""
+    if os.name == "nt":  # No directory can be opened there.
         return
     flags = os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC
     with links.place(path or ".") as (directory, name):
@@ -248,7 +246,7 @@ def sync_directory(path):
 
 def replace(source, target):
     """Rename over ``target``, then fsync the directory. A crash leaves the old file or the new under the name."""
-    os.replace(source, target)
+    rename(source, target)
     sync_directory(os.path.dirname(target))
 
 
@@ -269,12 +267,14 @@ def replace_link(destination, path):
 
 def rename(source, target):
     """Rename over ``target``; not durable by itself: follow with ``sync_directory``."""
-    os.replace(source, target)
+    with links.places(source, target) as (old, new, where):
+        os.replace(old, new, **where)
 
 
 def link(source, target):
     """A second name for the file, durable."""
-    os.link(source, target, follow_symlinks=False)
+    with links.places(source, target) as (old, new, where):
+        os.link(old, new, follow_symlinks=False, **where)
     sync_directory(os.path.dirname(target))
 
 
@@ -299,7 +299,11 @@ def remove_tree(path):
     """Remove a scratch directory with all that is in it; one that is not there is fine."""
     import shutil
 
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError), links.place(path) as (directory, name):
+        if sys.version_info >= (3, 11):
+            shutil.rmtree(name, ignore_errors=True, dir_fd=directory)
+        else:  # Older ones take none: a link that is put in the way in this very moment is followed.
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def sync_open(descriptor):

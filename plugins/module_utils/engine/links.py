@@ -25,7 +25,7 @@ _LOOK_UP = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
 )
-_BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink} <= os.supports_dir_fd
+_BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink, os.rename, os.link} <= os.supports_dir_fd
 
 
 @contextlib.contextmanager
@@ -47,6 +47,17 @@ def place(path):
         except OSError as error:
             if error.filename == base:
                 error.filename = path
+            raise
+
+
+@contextlib.contextmanager
+def places(source, target):
+    """(name, name, options with both directories) for ``os.replace`` and ``os.link``: both as by `place`."""
+    with place(source) as (here, old), place(target) as (there, new):
+        try:
+            yield old, new, {"src_dir_fd": here, "dst_dir_fd": there}
+        except OSError as error:
+            error.filename, error.filename2 = source, target
             raise
 
 
