@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import threading
 
 import pytest
 from engine import compress, errors, files
@@ -249,6 +250,35 @@ def test_zstd_window_that_takes_more_memory_than_any_of_ours_is_refused(tmp_path
         _expand(path, "zstd")
 
 
+@pytest.fixture
+def no_thread(monkeypatch):
+    """no_thread(begun): from now on the system lets this process start only so many threads."""
+    start, started = threading.Thread.start, []
+
+    def arrange(begun):
+        def refuse(thread):
+            if len(started) == begun:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    return arrange
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_gzip_without_threads_is_a_clear_error_and_leaves_no_target(tmp_path, monkeypatch, no_thread, begun):
+    monkeypatch.setattr(compress, "_threads", lambda: 4)
+    raw = str(tmp_path / "raw")
+    files.write_new(raw, os.urandom(6 * files.CHUNK))
+    no_thread(begun)
+    with pytest.raises(errors.IoError, match="can't start new thread") as refused:
+        compress.compress(raw, str(tmp_path / "packed"), "gzip", hasher=hashlib.sha256())
+    assert "ulimit -u" in refused.value.hint
+    assert os.listdir(tmp_path) == ["raw"]
+
+
 # --- the zstd program, as it may behave ------------------------------------------------------------------------------
 
 
@@ -277,6 +307,17 @@ posix = pytest.mark.skipif(os.name == "nt", reason="the program is a shell scrip
 def test_program_that_is_killed_says_nothing_of_the_backup(program):
     with pytest.raises(OSError, match="ended by signal 9"):
         _expand(program("kill -9 $$"), "zstd")
+
+
+@posix
+def test_program_that_no_thread_can_feed_is_ended(program, no_thread):
+    path = program("cat > /dev/null")
+    no_thread(0)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(errors.IoError, match="can't start new thread"):
+        _expand(path, "zstd")
+    assert _children() == []
+    assert os.listdir("/proc/self/fd") == before
 
 
 @posix

@@ -16,6 +16,7 @@ import pytest
 from engine import clock, errors, files, lock, manifest, operations, space, store
 from engine.drill import choose, objectives
 from engine.drill import row as rows
+from engine.operations import backups
 
 
 @pytest.fixture
@@ -414,6 +415,40 @@ def test_scratch_of_somebody_else_is_left_alone(host, tmp_path, make_target):
     row = host.row(scratch_dir=str(elsewhere))
     assert (row["status"], row["error_code"]) == ("failed", "permission_denied")
     assert os.listdir(host.backup_dir)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away what it has made")
+@pytest.mark.parametrize("moment", ["remove_tree", "exists"])
+def test_scratch_place_that_somebody_else_made_in_that_moment_gets_nothing(
+    host, tmp_path, make_target, monkeypatch, moment
+):
+    """In a directory that all can write: when the drill begins, and when it has cleaned up and may go on."""
+    elsewhere = tmp_path / "shared"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o1777)
+    place = store.drill_dir(make_target(name="app"), str(elsewhere))
+    real, real_restore, his = getattr(files, moment), backups.restore, []
+
+    def taken(path):
+        answer = real(path)
+        if path == place and not os.path.lexists(place):
+            os.makedirs(os.path.join(place, "kept"))
+            for made in (place, os.path.join(place, "kept")):
+                os.chown(made, 4711, 4711)
+        return answer
+
+    def looking(**options):
+        answer = real_restore(**options)
+        for directory, _names, found in os.walk(elsewhere):
+            his.extend(name for name in found if os.stat(os.path.join(directory, name)).st_uid == 4711)
+        return answer
+
+    monkeypatch.setattr(files, moment, taken)
+    monkeypatch.setattr(backups, "restore", looking)
+    row = host.row(scratch_dir=str(elsewhere), full_restore=True)
+    assert his == []
+    assert (row["status"], row["error_code"]) == ("failed", "permission_denied"), row
+    assert "not ours" in row["cause"]
 
 
 def test_backup_and_restore_go_on_while_a_drill_runs(host, child):

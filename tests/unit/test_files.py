@@ -162,7 +162,7 @@ def test_names_are_made_durable_after_a_rename(tmp_path, path, monkeypatch):
     files.write_new(path, b"x")
     events = []
     real_replace, real_fsync = os.replace, os.fsync
-    monkeypatch.setattr(os, "replace", lambda *names: (events.append("rename"), real_replace(*names)))
+    monkeypatch.setattr(os, "replace", lambda *names, **where: (events.append("rename"), real_replace(*names, **where)))
 
     def fsync(descriptor):
         events.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")

@@ -160,7 +160,7 @@ def test_update_changes_only_what_it_is_told_and_keeps_the_mode(path):
 def test_update_that_cannot_be_finished_leaves_the_old_manifest(path, monkeypatch):
     manifest.write_new(path, SOUND)
 
-    def fail(*_names):
+    def fail(*_names, **_where):
         raise OSError(5, "Input/output error")
 
     for function in ("fsync", "replace"):

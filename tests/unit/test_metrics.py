@@ -285,7 +285,7 @@ def test_file_is_readable_by_the_exporter_whatever_the_umask(tmp_path):
 def test_failure_while_writing_leaves_the_old_content(tmp_path, monkeypatch, step):
     path = metrics.write(str(tmp_path), "app", "old 1\n")
 
-    def fail(*_arguments):
+    def fail(*_arguments, **_where):
         raise OSError(5, "input/output error")
 
     with monkeypatch.context() as patch:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
+import struct
 
 import pytest
-from engine import files, ownership
+from engine import audit, files, operations, ownership
 
 OTHER = 4711
 
@@ -80,6 +82,59 @@ def test_copy_gives_mode_owner_and_attributes(tmp_path):
     assert (got.st_uid, got.st_gid, got.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
     for name, value in attributes.items():
         assert os.getxattr(other, name) == value
+
+
+def test_signal_while_the_audit_line_is_written_keeps_nothing_from_its_owner(others, database, monkeypatch):
+    class Ended(BaseException):
+        pass
+
+    def end(*_arguments):
+        raise Ended
+
+    def append(path, record):
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(path, record)
+
+    real = audit.append
+    monkeypatch.setattr(audit, "append", append)
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(Ended):
+            operations.backup(database=database, backup_dir=str(others), name="app")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    made = [*others.glob("app_*"), *others.glob(".state/*")]
+    assert len(made) == 6 and {_owner(path) for path in made} == {OTHER}
+
+
+def _acl(*entries):
+    """As Linux stores one: (tag, permissions, id)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_copy_takes_away_what_the_directory_gives_to_new_files_and_the_reference_has_not(tmp_path):
+    nobody = 0xFFFFFFFF
+    grant = _acl((1, 7, nobody), (2, 7, OTHER), (4, 0, nobody), (16, 7, nobody), (32, 0, nobody))
+    path, other = str(tmp_path / "a"), str(tmp_path / "b")
+    files.write_new(path, b"x")
+    os.chmod(path, 0o640)
+    try:
+        os.setxattr(tmp_path, "system.posix_acl_default", grant)
+    except (AttributeError, OSError):
+        pytest.skip("there are no access control lists here")
+    files.write_new(other, b"y", mode=0o660)
+    os.setxattr(other, "user.origin", b"elsewhere")
+    assert "system.posix_acl_access" in os.listxattr(other)
+    ownership.copy(path, other)
+    assert set(os.listxattr(other)) == set(os.listxattr(path))
+    assert os.stat(other).st_mode == os.stat(path).st_mode
+    # And one that the reference has stays, as it is there.
+    inherits = str(tmp_path / "c")
+    files.write_new(inherits, b"z", mode=0o640)
+    ownership.copy(inherits, other)
+    acl = "system.posix_acl_access"
+    assert os.getxattr(other, acl) == os.getxattr(inherits, acl)
+    assert os.stat(other).st_mode == os.stat(inherits).st_mode
 
 
 @pytest.mark.parametrize(("attribute", "stops"), [("user.origin", True), ("security.label", False)])

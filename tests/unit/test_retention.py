@@ -76,6 +76,18 @@ def test_backup_of_a_time_when_the_clock_was_behind_stays_as_long_as_the_one_bef
     assert [row.keep for row in _plan([before, strange]).decisions] == [True, False]
 
 
+@pytest.mark.parametrize("status", ["unverified", "unverifiable", "invalid", "missing"])
+def test_backup_of_a_time_when_the_clock_was_behind_stays_whatever_the_one_before_it_is(status):
+    """That one was the newest, verified or not; and where it goes in the end, the other goes after it."""
+    newest, before, older = _entry(NOW), _entry(NOW - DAY, status=status), _entry(NOW - 2 * DAY)
+    behind = _entry(NOW - 400 * DAY, made_after=before.file)
+    assert [row.keep for row in _plan([newest, before, older, behind]).decisions] == [True] * 4
+    late = NOW + 30 * DAY
+    newest = _entry(late)
+    assert [row.keep for row in _plan([newest, before, behind], now=late).decisions] == [True, False, True]
+    assert [row.keep for row in _plan([newest, behind], now=late).decisions] == [True, False]
+
+
 def test_newest_verified_stays_under_every_policy():
     for policy in (OPEN, {**BARE, "keep_yearly": 1}, {**OPEN, "max_files": 1}):
         assert _kept_ages(_days(1000, 2000), policy)[0] == 1000

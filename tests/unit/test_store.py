@@ -445,6 +445,18 @@ def test_name_that_is_taken_at_the_last_moment_is_not_replaced(target, set_clock
 # --- what an interrupted run left ------------------------------------------------------------------------------------
 
 
+def test_what_could_not_be_removed_is_not_called_removed(target, monkeypatch):
+    """Another drill runs, or somebody else owns what lies in it."""
+    places = [store.scratch_dir(target), store.drill_dir(target)]
+    for place in places:
+        files.make_directory(place)
+    real = files.remove_tree
+    monkeypatch.setattr(files, "remove_tree", lambda _path: None)
+    assert store.clean(target) == []
+    monkeypatch.setattr(files, "remove_tree", real)
+    assert store.clean(target) == [os.path.relpath(place, target.backup_dir) for place in places]
+
+
 def test_clean_removes_what_is_unfinished_of_this_name_only(target, put_backup):
     keep = [put_backup(), put_backup(name="other")]
     for name in (".app_20261123_020000.db.partial", ".other_20261123_020000.db.partial", "app_20261123_020000.db.json"):

@@ -289,6 +289,33 @@ def test_full_disk_at_the_very_end_keeps_what_has_arrived_and_the_others_go_on(r
     assert receiver.finish(texts[0]) == [None]
 
 
+def test_manifest_of_what_could_not_be_published_is_gone_for_good_before_its_bytes_are_put_back(receiver, monkeypatch):
+    """Else a loss of power could leave it alone, and every later transfer would be refused."""
+    receiver.send(announced())
+    calls, real_sync, real_replace = [], files.sync_directory, files.replace
+
+    def full(source, target):
+        calls.clear()
+        raise OSError(28, "No space left on device", source)
+
+    def sync(path):
+        calls.append(("sync", path, (receiver.directory / (FILE + manifest.SUFFIX)).exists()))
+        real_sync(path)
+
+    def put_back(source, target):
+        calls.append(("replace", source))
+        real_replace(source, target)
+
+    monkeypatch.setattr(files, "publish", full)
+    monkeypatch.setattr(files, "sync_directory", sync)
+    monkeypatch.setattr(files, "replace", put_back)
+    assert "No space left" in receiver.finish(announced())[0]
+    assert calls[:2] == [
+        ("sync", str(receiver.directory), False),
+        ("replace", str(receiver.directory / catalog.partial(FILE))),
+    ]
+
+
 def test_what_the_destination_has_whole_is_told_by_name_and_hash(receiver):
     assert receiver.ask("have")["rows"] == []
     _arrive(receiver)

@@ -9,7 +9,7 @@ import os
 import sqlite3
 
 import pytest
-from engine import catalog, errors, files, operations
+from engine import catalog, errors, files, kept_files, operations
 from engine.restore import apply, journal, swap
 
 
@@ -75,6 +75,44 @@ def test_undo_brings_back_what_the_last_restore_replaced_and_keeps_what_it_takes
     result = place.restore(undo=True, strategy=strategy)
     assert (result["changed"], place.rows(), result["backup"]["path"]) == (True, 300, kept)
     assert place.restore(undo=True, backup=result["pre_restore_backup"])["changed"] and place.rows() == 200
+
+
+def test_undo_by_a_link_is_of_the_file_behind_it_and_a_link_among_the_backups_is_none(place, tmp_path):
+    kept = place.restore()["pre_restore_backup"]
+    link = tmp_path / "old.sqlite"
+    link.symlink_to(kept)
+    assert place.restore(undo=True, backup=str(link))["changed"] and place.rows() == 300
+    os.symlink(kept, os.path.join(place.backups, "app.linked.db"))
+    with pytest.raises(errors.BackupNotFound, match="symbolic link"):
+        place.restore(undo=True, backup="app.linked.db")
+    assert place.rows() == 300
+
+
+@pytest.mark.parametrize("damage", [False, True], ids=["sound", "damaged"])
+def test_undo_by_a_path_alone_finds_the_name_and_its_lock(place, damage):
+    if damage:
+        place.damage_header()
+    kept = place.restore()["pre_restore_backup"]
+    assert kept.endswith(catalog.RAW) is damage
+    result = operations.restore(database=place.path, backup=kept, undo=True, force=True)
+    assert result["changed"]
+    assert sorted(os.listdir(os.path.join(place.backups, ".state"))) == ["app.lock", "audit.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("app_20261101_000000.db", "app"),
+        ("app_20261101_000000_2.db.gz", "app"),
+        ("app_pre_recovery_20261101_000000.db", "app"),
+        ("app_pre_recovery_20261101_000000.damaged", "app"),
+        ("app_pre_recovery_20261101_000000.db.quarantined", "app"),
+        ("app_20261101_000000.db.quarantined", "app"),
+        ("by hand.sqlite", "by hand"),
+    ],
+)
+def test_name_is_read_from_what_is_kept_aside_as_from_a_backup(file, name):
+    assert kept_files.name_of(file) == name
 
 
 def test_undo_takes_the_newest_of_several_also_within_one_second(place):

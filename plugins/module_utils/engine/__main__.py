@@ -7,7 +7,8 @@ to standard error. Exit status: 0 done; 1 failed; 2 usage or configuration; 3 ba
 confirmed; 5 no space; 6 busy; 7 failed and rolled back; 8 cannot be verified here. ``health`` exits 0, 1, 2, 3 as
 healthy, degraded, unhealthy, unknown. Where standard output cannot be written (a full disk, a closed pipe), the
 operation is over all the same and has its audit line: standard error says so, and the status is that of the operation,
-or 1 where that would be 0 (``health``: 3).
+or 1 where that would be 0 (``health``: 3). Ended by a signal it has cleaned up, or the next run does, and there is its
+audit line: 130 by SIGINT, 129 by SIGHUP (a closed terminal; not where nohup has it ignored), 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -32,11 +33,23 @@ def main(words=None):
         return 2
     from . import terminal
 
+    _hear_signals()
+    try:
+        return _answered(parsed, terminal)
+    except KeyboardInterrupt:
+        terminal.say(f"{arguments.PROGRAM}: interrupted; the next run removes or settles what was left")
+        return 128 + signal.SIGINT
+    except _Terminated as ended:
+        terminal.say(f"{arguments.PROGRAM}: terminated; the next run removes or settles what was left")
+        return 128 + ended.number
+
+
+def _answered(parsed, terminal):
+    """Perform the command and tell what came of it; the exit status."""
     options = {key: value for key, value in vars(parsed).items() if key not in _OUR_OWN}
     show = getattr(terminal, parsed.show)
     if getattr(parsed, "nagios", False):
         show = terminal.show_nagios
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         result = _perform(parsed, options, terminal)
     except errors.BackupError as error:
@@ -45,12 +58,6 @@ def main(words=None):
         else:
             terminal.told(terminal.failed, error, parsed.json, show, error=error)
         return HEALTH_UNKNOWN if parsed.command == "health" else error.exit_code
-    except KeyboardInterrupt:
-        terminal.say(f"{arguments.PROGRAM}: interrupted; the next run removes or settles what was left")
-        return 130
-    except _Terminated:
-        terminal.say(f"{arguments.PROGRAM}: terminated; the next run removes or settles what was left")
-        return 143
     status = HEALTH_EXIT[result["status"]] if parsed.command == "health" else 0
     if not terminal.told(terminal.done, result, parsed.json, show):
         status = status or (HEALTH_UNKNOWN if parsed.command == "health" else errors.AnswerLost.exit_code)
@@ -58,11 +65,25 @@ def main(words=None):
 
 
 class _Terminated(BaseException):
-    """SIGTERM, as an exception: what is unfinished is cleaned up and the audit line is written before the end."""
+    """SIGTERM or SIGHUP, as an exception: what is unfinished is cleaned up, the audit line is written, then it ends."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
 
 
-def _terminated(*_arguments):
-    raise _Terminated
+def _hear_signals():
+    signal.signal(signal.SIGTERM, _terminated)
+    # A terminal that is closed ends what runs on it, unless that was begun with nohup.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminated)
+
+
+def _terminated(number, _frame):
+    # The shell and the kernel both tell of a closed terminal: the second time must not disturb the cleaning up.
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise _Terminated(number)
 
 
 def _perform(parsed, options, terminal):

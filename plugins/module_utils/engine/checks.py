@@ -25,7 +25,7 @@ import contextlib
 import sqlite3
 import threading
 
-from . import contents, database, files, together
+from . import contents, database, files, together, wording
 from .findings import Findings
 
 # SQLite stops its check after so many findings; a verdict needs one, a person a few.
@@ -168,20 +168,9 @@ _OF_THE_HOST = ("disk I/O", "interrupted", "out of memory", "disk is full", "loc
 _DAMAGE = ("malformed", "not a database", "is encrypted")
 
 
-def _words(error):
-    """What SQLite said. Where a name in it is no UTF-8, Python 3.11 and newer raise that instead of SQLite's error, and
-    older ones leave it empty; SQLite's codes for damage never become an OperationalError.
-    """
-    if isinstance(error, UnicodeDecodeError):
-        return error.object.decode("utf-8", "replace")
-    if not str(error) and not isinstance(error, sqlite3.OperationalError):
-        return "malformed database schema, told of in words that are no UTF-8"
-    return str(error)
-
-
 def judge_error(error, check, findings, newer):
     """Record what SQLite raised; raises it again where it tells of this host and not of the file."""
-    text = _words(error)
+    text = wording.words(error)
     schema = "malformed database schema" in text
     # So a virtual table's own check (SQLite 3.44 on) says that a part of it, such as a tokenizer, is missing here.
     lacking = "SQL logic error" in text or any(known in text for known in database.UNVERIFIABLE_TEXT)

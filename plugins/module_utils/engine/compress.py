@@ -114,7 +114,10 @@ def _gzip_encode(reader, stream, expected, progress):
         before, data = b"", _block(reader)
         while True:
             after = _block(reader) if data else b""
-            pending.append(pool.submit(packed, data, before, not after))
+            try:
+                pending.append(pool.submit(packed, data, before, not after))
+            except RuntimeError as error:
+                raise together.too_few(error) from error
             sums, size = zlib.crc32(data, sums), size + len(data)
             before, data = data, after
             while pending and (not after or len(pending) > 2 * threads):

@@ -60,10 +60,13 @@ class Target(NamedTuple):
 
 
 def load(path=None, environment=None):
-    """The configuration of this host. Without a ``path`` the default file is read where there is one.
+    """The configuration of this host. Without a ``path`` the default file is read where there is one; a Config in its
+    place is the answer.
 
     Raises ConfigError that names the file and the key.
     """
+    if isinstance(path, Config):
+        return path
     environment = os.environ if environment is None else environment
     asked, where = _place(path, environment)
     warnings = []
@@ -82,6 +85,15 @@ def load(path=None, environment=None):
         if error.errno == errno.EINVAL:  # A FIFO, a device, a directory, or more than a configuration can be.
             raise errors.ConfigError(f"it cannot be read ({error.strerror})", path=where) from error
         raise errors.from_os_error(error, where) from error
+    return _configuration(document, where, environment, warnings)
+
+
+def of_nothing(environment=None):
+    """The Config of a call that no file concerns."""
+    return _configuration({}, None, os.environ if environment is None else environment, ())
+
+
+def _configuration(document, where, environment, warnings):
     defaults = room.layer(room.DEFAULTS, room.application_block(_object(document, "Backup", where)), where)
     defaults = room.layer(defaults, _object(document, "defaults", where), where)
     defaults = room.layer(defaults, room.from_environment(environment), "environment")

@@ -159,8 +159,7 @@ def connect(path, *, mode="ro", immutable=False, busy_timeout=0.0, factory=Conne
     options = {"mode": mode}
     if immutable:
         options["immutable"] = 1
-    # What is only read of others is theirs to exchange: see "Not defended" in SECURITY.md.
-    known = links.open_files() if mode == "rw" or immutable else None
+    known = links.open_files()
     connection = sqlite3.connect(
         uri(path, **options),
         uri=True,

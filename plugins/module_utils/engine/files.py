@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 
 from . import errors, links
 
@@ -27,11 +28,17 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 IN_PLACE = os.O_RDWR | _NOFOLLOW | _CLOEXEC | _BINARY
 
 
+class Resolved(str):
+    """A path that is not resolved again: a link in it was put there since, by somebody who owns a directory of it."""
+
+
 def resolve(path):
     """The real path, every symbolic link resolved once; the file itself need not exist. UsageError for a NUL byte."""
+    if isinstance(path, Resolved):
+        return path
     if "\0" in os.fsdecode(path):
         raise errors.UsageError("the path has a NUL byte", path=path)
-    return os.path.realpath(os.path.abspath(os.fsdecode(path)))
+    return Resolved(os.path.realpath(os.path.abspath(os.fsdecode(path))))
 
 
 def exists(path):
@@ -55,20 +62,24 @@ def make_directory(path, mode=0o700):
     if parent and parent != path:
         make_directory(parent, mode=0o755)
     try:
-        with links.place(path) as (directory, name):
-            os.mkdir(name, mode, dir_fd=directory)
+        make_new_directory(path, mode)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
-        return
+
+
+def make_new_directory(path, mode=0o700):
+    """Make the directory, durable and of that mode; FileExistsError if the name is taken: what has it is not ours."""
+    with links.place(path) as (directory, name):
+        os.mkdir(name, mode, dir_fd=directory)
     _complete_directory(path, mode)
-    sync_directory(parent)
+    sync_directory(os.path.dirname(path))
 
 
 def _complete_directory(path, mode):
     """Give a directory what the caller's umask has taken away, but nothing to what a link in its place leads to."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
+        descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
     except (AttributeError, PermissionError):  # Windows; or all was taken away from one who changes only what is his.
         os.chmod(path, mode)
         return
@@ -199,7 +210,7 @@ def write_atomically(path, data, mode=0o600):
     directory, base = os.path.split(path)
     temporary = os.path.join(directory, f".{base}.{os.getpid()}{PARTIAL}")
     if exists(temporary):
-        os.unlink(temporary)
+        remove(temporary)
     write_new(temporary, data, mode)
     try:
         replace(temporary, path)
@@ -219,10 +230,13 @@ def sync(path):
 
 
 def sync_directory(path):
-    """Make the names in a directory durable (nothing to do on Windows, where no directory can be opened)."""
-    if os.name == "nt":
+    """Make the names in a directory durable. A FIFO in its place is not waited for."""
+    if os.name == "nt":  # No directory can be opened there.
         return
-    descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC
+    with links.place(path or ".") as (directory, name):
+        led = directory is not None or os.path.basename(path) == links.STATE
+        descriptor = os.open(name, flags | (_NOFOLLOW if led else 0), dir_fd=directory)
     try:
         with naming(descriptor):
             os.fsync(descriptor)
@@ -232,7 +246,7 @@ def sync_directory(path):
 
 def replace(source, target):
     """Rename over ``target``, then fsync the directory. A crash leaves the old file or the new under the name."""
-    os.replace(source, target)
+    rename(source, target)
     sync_directory(os.path.dirname(target))
 
 
@@ -253,12 +267,14 @@ def replace_link(destination, path):
 
 def rename(source, target):
     """Rename over ``target``; not durable by itself: follow with ``sync_directory``."""
-    os.replace(source, target)
+    with links.places(source, target) as (old, new, where):
+        os.replace(old, new, **where)
 
 
 def link(source, target):
     """A second name for the file, durable."""
-    os.link(source, target, follow_symlinks=False)
+    with links.places(source, target) as (old, new, where):
+        os.link(old, new, follow_symlinks=False, **where)
     sync_directory(os.path.dirname(target))
 
 
@@ -283,7 +299,11 @@ def remove_tree(path):
     """Remove a scratch directory with all that is in it; one that is not there is fine."""
     import shutil
 
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError), links.place(path) as (directory, name):
+        if sys.version_info >= (3, 11):
+            shutil.rmtree(name, ignore_errors=True, dir_fd=directory)
+        else:  # Older ones take none: a link that is put in the way in this very moment is followed.
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def sync_open(descriptor):

@@ -4,9 +4,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from . import catalog, files
+
+
+def name_of(file):
+    """The name of the database that a file is of, by its own name: a backup, or what is kept aside of one."""
+    stem = file
+    if file.endswith(files.QUARANTINED):
+        stem = file[: -len(files.QUARANTINED)]
+    elif file.endswith(catalog.RAW):
+        stem = file[: -len(catalog.RAW)] + ".db"
+    match = catalog.ANY_BACKUP.fullmatch(stem)
+    return match.group("name") if match else os.path.splitext(stem)[0]
 
 
 def quarantined(backup_dir, name):

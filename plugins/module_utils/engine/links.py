@@ -4,8 +4,8 @@
 
 The last part of a path is never followed by `files`. Two cases are left, and are here: the state directory, which is a
 part of the path of all that lies in it, and SQLite, which follows a link in the place of the file that it is given;
-Python cannot tell it not to. Root would write into whatever database such a link leads to, or take its content for that
-of a file of ours, so root looks, on Linux, at what was opened really. Others reach only what is theirs anyway.
+Python cannot tell it not to. Root would read or write whatever database such a link leads to, so root looks, on Linux,
+at what was opened really. Others may open only what is theirs anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOK_UP = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
 )
-_BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink} <= os.supports_dir_fd
+_BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink, os.rename, os.link} <= os.supports_dir_fd
 
 
 @contextlib.contextmanager
@@ -47,6 +47,17 @@ def place(path):
         except OSError as error:
             if error.filename == base:
                 error.filename = path
+            raise
+
+
+@contextlib.contextmanager
+def places(source, target):
+    """(name, name, options with both directories) for ``os.replace`` and ``os.link``: both as by `place`."""
+    with place(source) as (here, old), place(target) as (there, new):
+        try:
+            yield old, new, {"src_dir_fd": here, "dst_dir_fd": there}
+        except OSError as error:
+            error.filename, error.filename2 = source, target
             raise
 
 

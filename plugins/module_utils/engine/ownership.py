@@ -49,6 +49,7 @@ def copy(reference, target):
     facts = os.lstat(reference)
     if stat.S_ISLNK(facts.st_mode):  # Whoever owns the directory has put it there meanwhile.
         raise OSError(errno.ELOOP, "it is a symbolic link", reference)
+    _take_away(reference, target)  # Before the mode, which would else only be the mask of an ACL.
     set_on(target, facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
     if os.name == "nt":
         from . import windows
@@ -61,6 +62,20 @@ def copy(reference, target):
         with files.naming(descriptor):
             for attribute in os.listxattr(reference, follow_symlinks=False):
                 _copy_attribute(reference, descriptor, attribute)
+    finally:
+        os.close(descriptor)
+
+
+def _take_away(reference, target):
+    """What the target has of its directory's default ACL, or of its owner, and the reference has not."""
+    if not hasattr(os, "listxattr"):
+        return
+    descriptor = files.open_regular(target)
+    try:
+        with files.naming(descriptor):
+            for attribute in set(os.listxattr(descriptor)) - set(os.listxattr(reference, follow_symlinks=False)):
+                if attribute.startswith(_HIS_TO_SET):
+                    os.removexattr(descriptor, attribute)
     finally:
         os.close(descriptor)
 

@@ -25,9 +25,10 @@ def output(words, reader, passing, failure):
     program: Any = subprocess.Popen(  # pylint: disable=ansible-bad-function
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    feeder = together.Aside(lambda report: _feed(reader, program.stdin, passing, report))
+    feeder = None
     try:
         with program.stdout, program.stderr:
+            feeder = together.Aside(lambda report: _feed(reader, program.stdin, passing, report))
             while True:
                 data = program.stdout.read(files.CHUNK)
                 if not data:
@@ -43,7 +44,10 @@ def output(words, reader, passing, failure):
     finally:
         program.kill()
         program.wait()
-        feeder.close()
+        if feeder is None:  # There could be no thread.
+            program.stdin.close()
+        else:
+            feeder.close()
 
 
 def _feed(reader, stdin, passing, report):

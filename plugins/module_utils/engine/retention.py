@@ -90,7 +90,7 @@ def plan(entries, policy, now):
     """
     check_policy(policy)
     verified = [entry for entry in entries if entry.verified and entry.kind == "regular"]
-    wanted = _wanted(verified, policy, now)
+    wanted = _wanted(verified, {entry.file for entry in entries}, policy, now)
     decisions = [_decide(entry, wanted, verified, policy, now) for entry in entries]
     hold = _hold(entries, policy, now)
     if hold:
@@ -99,8 +99,8 @@ def plan(entries, policy, now):
     return Plan(tuple(decisions), hold, _brake(len(removed), len(decisions), policy))
 
 
-def _wanted(verified, policy, now):
-    """{file: [reasons]} of the verified backups that a rule keeps."""
+def _wanted(verified, there, policy, now):
+    """{file: [reasons]} of the verified backups that a rule keeps; ``there`` are the files of all backups."""
     wanted: dict = {}
 
     def keep(entry, reason):
@@ -124,12 +124,17 @@ def _wanted(verified, policy, now):
                     f"{rule}: {'the oldest, while the rule has room' if value == last else 'newest of its bucket'}",
                 )
                 last, left = value, left - 1 if left > 0 else left
-    there = {entry.file for entry in verified}
     for entry in verified:
-        after = (entry.manifest or {}).get("made_after")
-        if isinstance(after, str) and after in there:
+        after = _made_after(entry)
+        if after in there:
             keep(entry, f"made after {after}, when the clock was behind")
     return wanted
+
+
+def _made_after(entry):
+    """The file of the newest backup when this one was made, where its time is behind that one's; else None."""
+    after = (entry.manifest or {}).get("made_after")
+    return after if isinstance(after, str) else None
 
 
 def _within(entry, days, now):
@@ -169,7 +174,8 @@ def _why_not(entry, verified, policy, now):
 
 def _decide_orphan(entry, verified):
     """A manifest without its file is evidence of a loss, until every backup of its time has expired anyway."""
-    oldest = verified[-1].created_at if verified else None
+    # One that was made while the clock was behind says nothing, and may itself stay as long as this one.
+    oldest = next((other.created_at for other in reversed(verified) if not _made_after(other)), None)
     if oldest and entry.created_at and entry.created_at < oldest:
         return Decision(entry, False, ("a manifest without its file, older than every backup that is left",))
     return Decision(entry, True, ("a manifest without its file: reported by health",))

@@ -9,11 +9,12 @@ import os
 import re
 import signal
 
-from . import audit, catalog, clock, config, errors, files, lock, manifest, ownership
+from . import audit, catalog, clock, config, errors, files, kept_files, lock, manifest, ownership
 from .restore import journal as journal_room
 
+# These finish or undo an interrupted restore themselves.
+_SETTLING = ("backup", "restore")
 # Where the audit line goes when its own place cannot be written: no operation is to leave no trace.
-_SETTLING = ("backup", "restore")  # These finish or undo an interrupted restore themselves.
 _LAST_RESORT = os.path.join("~", ".local", "state", "digitalme-backup", "audit.jsonl")
 
 
@@ -88,14 +89,16 @@ def operation(name, call, *, caller=None, progress=None, silent=False, quiet=Fal
         if not silent and not (session.quiet and outcome == "ok"):
             with _signals_wait():
                 _record(session, call, outcome, cause, clock.monotonic() - started)
-            give_back(session)
+                give_back(session)
         if isinstance(cause, errors.BackupError) and session.warnings:
             cause.details.setdefault("warnings", session.warnings)
 
 
 @contextlib.contextmanager
 def _signals_wait():
-    """A signal that is to end the program waits for the block: the audit line of what is over, 20 seconds at most."""
+    """A signal that is to end the program waits for the block: the audit line of what is over, 20 seconds at most, and
+    what root made goes to its owner.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -152,7 +155,7 @@ def where(reference, backup_dir, name, config_path=None):
         return backup_dir, name
     path = files.resolve(reference)
     if name is None and os.path.isfile(path):
-        name = catalog.read_entry(path).name
+        name = kept_files.name_of(os.path.basename(path))
     if os.environ.get("BACKUP_DIRECTORY") or name in _configured(config_path):
         return None, name
     return os.path.dirname(path), name

@@ -80,7 +80,7 @@ def take(path, target, method="auto", *, busy_timeout=30.0, progress=None, hashi
     bytes pass. Raises DatabaseBusy, the errors of `database.check_file`, and what SQLite found wrong. After a failure
     or a crash ``target`` is worthless and the source untouched.
     """
-    started = clock.monotonic()
+    started, path = clock.monotonic(), files.resolve(path)
     header = database.check_file(path)
     chosen, reason = choose(method, header, path)
     digest = None

@@ -61,12 +61,12 @@ def clean(target):
         files.remove_durably(*(os.path.join(target.backup_dir, name) for name in group))
         removed += group
     scratch, drill = scratch_dir(target), drill_dir(target)
-    if os.path.isdir(scratch):
+    found = [path for path in (scratch, drill) if os.path.isdir(path)]
+    if scratch in found:
         files.remove_tree(scratch)
-        removed.append(os.path.join(catalog.STATE, os.path.basename(scratch)))
-    # Under the lock of drills: one that begins in this moment waits for it.
-    if os.path.isdir(drill) and lock.when_free(drill_lock(target), files.remove_tree, drill):
-        removed.append(os.path.join(catalog.STATE, os.path.basename(drill)))
+    if drill in found:  # Under the lock of drills: one that begins in this moment waits for it.
+        lock.when_free(drill_lock(target), files.remove_tree, drill)
+    removed += [os.path.join(catalog.STATE, os.path.basename(path)) for path in found if not files.exists(path)]
     return removed
 
 

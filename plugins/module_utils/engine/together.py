@@ -18,6 +18,11 @@ _LOOK_UP = 0.05
 _FEW = "Raise the limit of the user's processes (ulimit -u) or of the unit's tasks (TasksMax) and run it again."
 
 
+def too_few(error):
+    """The engine's error for Python's RuntimeError of a thread that could not be started."""
+    return errors.IoError(f"{error}: the system lets this process have no more of them", hint=_FEW)
+
+
 class Worker:
     """A daemon thread of which the end can be awaited while signals raise exceptions.
 
@@ -42,7 +47,7 @@ class Worker:
         try:
             self._thread.start()
         except RuntimeError as error:
-            raise errors.IoError(f"{error}: the system lets this process have no more of them", hint=_FEW) from error
+            raise too_few(error) from error
         return self
 
     def ended(self):

@@ -9,8 +9,9 @@ where it was. The order on the receiving side, X being the backup's name:
 
 1. Parts are added to ``.state/incoming-NAME/X``. A crash leaves what has arrived.
 2. Its SHA-256 is the manifest's, and it is fsynced: a crash leaves it whole, to be finished.
-3. It is renamed to ``.X.partial``, the manifest written, ``.X.partial`` renamed to ``X``: as `store` publishes a
-   backup, and with the same leavings. A failure in between, such as a full disk, puts it back where it was.
+3. It is renamed to ``.X.partial``, the manifest written, the directory fsynced, ``.X.partial`` renamed to ``X``: as
+   `store` publishes a backup, and with the same leavings. A failure in between, such as a full disk, puts it back where
+   it was.
 
 Nothing that the sending side says is believed: a manifest must be one, of a backup of this name, with a file name that
 has no way out of the directory, and the bytes must be those of its SHA-256. Nor is the receiving directory: it can
@@ -214,10 +215,11 @@ def finish(target, text):
     files.replace(incoming, working)
     try:
         files.write_new(manifest.path_for(path), text.encode("ascii"))
+        files.sync_directory(target.backup_dir)
         files.publish(working, path)
     except BaseException:
         if not files.exists(path):
-            files.remove(manifest.path_for(path))
+            manifest.remove_if_alone(path)
             files.replace(working, incoming)
         raise
     if not os.listdir(os.path.dirname(incoming)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from . import catalog, errors, kept_files, raw_copy, restoring
+from . import catalog, errors, files, kept_files, raw_copy, restoring
 from . import session as room
 from .restore import journal as journal_room
 
@@ -84,7 +84,8 @@ def _kept(session, wish, settled):
     """The path of the old content that is meant."""
     target = session.target
     if wish.backup not in catalog.LATEST:
-        path = wish.backup if os.path.dirname(wish.backup) else os.path.join(target.backup_dir, wish.backup)
+        named = os.path.dirname(wish.backup)
+        path = files.resolve(wish.backup) if named else os.path.join(target.backup_dir, wish.backup)
     elif settled and settled["kept"]:
         path = settled["kept"]
     else:
@@ -94,4 +95,6 @@ def _kept(session, wish, settled):
         path = os.path.join(target.backup_dir, kept[-1])
     if not os.path.isfile(path):
         raise errors.BackupNotFound("the old content is not there", path=path)
+    if os.path.islink(path):
+        raise errors.BackupNotFound("it is a symbolic link, which is not followed", path=path)
     return path

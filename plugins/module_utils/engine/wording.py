@@ -7,17 +7,25 @@ from __future__ import annotations
 import sqlite3
 
 
-class Connection(sqlite3.Connection):
-    """Where SQLite's message is no UTF-8, Python 3.11 and newer raise UnicodeDecodeError, and older ones leave it
-    empty: here it is SQLite's error, in words. SQLite's codes for damage never become an OperationalError.
+def words(error):
+    """What SQLite said. Where a name in it is no UTF-8, Python 3.11 and newer raise that instead of SQLite's error, and
+    older ones leave it empty; SQLite's codes for damage never become an OperationalError.
     """
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode("utf-8", "replace")
+    if not str(error) and not isinstance(error, sqlite3.OperationalError):
+        return "malformed database schema, told of in words that are no UTF-8"
+    return str(error)
+
+
+class Connection(sqlite3.Connection):
+    """One whose errors are SQLite's, in words, whatever bytes they have in them."""
 
     def execute(self, *arguments):
         try:
             return super().execute(*arguments)
-        except UnicodeDecodeError as error:
-            raise sqlite3.DatabaseError(error.object.decode("utf-8", "replace")) from error
-        except sqlite3.DatabaseError as error:
-            if str(error) or isinstance(error, sqlite3.OperationalError):
+        except (UnicodeDecodeError, sqlite3.DatabaseError) as error:
+            said = words(error)
+            if said == str(error):
                 raise
-            raise sqlite3.DatabaseError("malformed database schema, told of in words that are no UTF-8") from error
+            raise sqlite3.DatabaseError(said) from error

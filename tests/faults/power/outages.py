@@ -8,6 +8,7 @@ the operation may leave. As a program, this does a scene's operation in the plac
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import sys
 
 import scenes
 import surroundings
-from engine import audit, catalog, config, files, kept_files, manifest, unpacking
+from engine import audit, catalog, config, files, kept_files, manifest, operations, unpacking
 
 
 class BackupWithLog(scenes.Backup):
@@ -73,7 +74,52 @@ class AbsentWithLog(scenes.Absent):
         os.unlink(self.path)
 
 
+class Received(scenes.Scene):
+    """All parts of another backup have arrived, and it is published."""
+
+    mode = "delete"
+
+    def build(self):
+        super().build()
+        made = self.back_up()["backup"]["path"]
+        with open(manifest.path_for(made), encoding="ascii") as told, open(self.told, "w", encoding="ascii") as kept:
+            kept.write(told.read())
+        part = os.path.join(self.base, "part")
+        os.rename(made, part)
+        os.unlink(manifest.path_for(made))
+        self.ask("receive", offset=0, part=part)
+        os.rename(part, os.path.join(self.base, "sent"))
+
+    @property
+    def told(self):
+        """The file with the manifest that the sending side tells."""
+        return os.path.join(self.base, "manifest")
+
+    def ask(self, step, **options):
+        with open(self.told, encoding="ascii") as kept:
+            options.setdefault("manifests", [kept.read()])
+        return operations.transfer(step=step, backup_dir=self.backups, name="app", **options)
+
+    def operate(self):
+        return {"changed": self.ask("finish")["changed"]}
+
+    def next_run(self):
+        """And the transfer that is tried next brings it, if it is not there."""
+        super().next_run()
+        (row,) = self.ask("accept")["rows"]
+        if row["state"] == "wanted":
+            if row["offset"] == 0:
+                self.ask("receive", offset=0, part=os.path.join(self.base, "sent"))
+            assert self.ask("finish")["rows"] == [{"problem": None}]
+        else:
+            assert row["state"] == "there", row
+        self.ask("accept", manifests=[])
+        with contextlib.suppress(FileNotFoundError):  # Empty, it stays until another backup arrives.
+            os.rmdir(os.path.join(self.backups, catalog.STATE, "incoming-app"))
+
+
 ALL = (
+    Received,
     BackupWithLog,
     BackupOnline,
     BackupRollbackMode,

@@ -224,8 +224,13 @@ class _Follower:
         source, target = self._place(*arguments[:2]), self._place(*arguments[2:4])
         if source is None and target is None:
             return
-        assert source is not None and target is not None and source[0] == target[0], "between two directories"
-        self._happens("move", source[0], source[1], target[1], self._disk.look(*source))
+        assert source is not None and target is not None, "into or out of what is looked at"
+        number = self._disk.look(*source)
+        if source[0] == target[0]:
+            self._happens("move", source[0], source[1], target[1], number)
+        else:  # Each directory is synced by itself: worse than any filesystem, which renames at once.
+            self._happens("bind", *target, number)
+            self._happens("unbind", *source)
 
     _renameat2 = _renameat
 

@@ -23,7 +23,8 @@ from typing import NamedTuple
 NAMES = """
     open openat creat write writev pwrite64 pwritev pwritev2 fsync fdatasync sync_file_range rename renameat renameat2
     unlink unlinkat rmdir link linkat symlink symlinkat chmod fchmod fchmodat chown fchown lchown fchownat
-    truncate ftruncate fallocate copy_file_range ioctl mkdir mkdirat utimensat setxattr fsetxattr lsetxattr
+    truncate ftruncate fallocate copy_file_range ioctl mkdir mkdirat utimensat setxattr fsetxattr lsetxattr removexattr
+    fremovexattr
 """
 FAULTS = {
     "ENOSPC": "error=ENOSPC",

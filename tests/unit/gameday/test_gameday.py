@@ -195,7 +195,34 @@ def test_copy_is_the_same_after_each_fault(host, monkeypatch):
     assert host.row()["status"] == "passed"
     assert len(seen) == len(GOOD) + 1
     assert [row[:3] for row in seen] == [seen[0][:3]] * len(seen)
-    assert {name for *_rest, place in seen for name in place} == {"audit.jsonl", "backups", "config.json"}
+    assert {name for *_rest, place in seen for name in place} == {"audit.jsonl", "backups"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be led elsewhere")
+def test_what_is_restored_in_the_place_follows_no_link_and_reads_no_configuration(host, tmp_path, make_db, monkeypatch):
+    """Who owns the backup directory can put another place there, while root has its game day."""
+    victim = make_db(tmp_path / "victim.db", sql="CREATE TABLE secret (word TEXT)")
+    with open(victim, "rb") as file:
+        content_before = file.read()
+
+    def swap(scene):
+        with open(os.path.join(scene.place, "config.json"), "w", encoding="ascii") as planted:
+            json.dump({"audit_log": str(tmp_path / "written")}, planted)
+        with scene.work() as work:
+            live = os.path.join(work, "app.db")
+            os.symlink(victim, live)
+            with pytest.raises(errors.PermissionDenied):
+                scene.restore(live)
+            with pytest.raises(errors.BackupError):
+                scene.back_up(live, os.path.join(work, "made"))
+        return "was not led"
+
+    monkeypatch.setattr(exercise, "FAULTS", (exercise.FAULTS[0]._replace(put_in=swap),))
+    row = host.row()
+    assert row["status"] == "passed", row
+    assert not (tmp_path / "written").exists()
+    with open(victim, "rb") as file:
+        assert file.read() == content_before
 
 
 def test_restore_onto_a_full_disk_writes_its_audit_line_nowhere_else(host, monkeypatch):

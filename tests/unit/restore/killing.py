@@ -48,6 +48,8 @@ _CALLS = {
     90: ("chmod", "path"),
     92: ("chown", "path"),
     188: ("setxattr", "path"),
+    197: ("removexattr", "path"),
+    199: ("fremovexattr", "fd"),
     257: ("openat", "open"),
     258: ("mkdirat", "at"),
     260: ("fchownat", "at"),

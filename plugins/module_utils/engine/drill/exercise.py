@@ -8,7 +8,7 @@ import os
 import sqlite3
 from typing import Any, NamedTuple
 
-from .. import catalog, clock, database, errors, files, manifest, processes, restoring, space
+from .. import catalog, clock, config, database, errors, files, manifest, processes, restoring, space
 from .. import session as session_room
 from ..restore import plan as plan_room
 from ..restore import rehearse
@@ -177,7 +177,7 @@ class _Drill:
         files.remove_tree(self._place)
         if files.exists(self._place):
             raise errors.PermissionDenied("the scratch place cannot be removed", path=self._place)
-        files.make_directory(self._place)
+        scratch.make(self._place)
         return "the scratch copies are gone"
 
     def _record(self, entry, outcome, seconds):
@@ -197,22 +197,23 @@ class _Drill:
             self._place, _FULL_RESTORE_COPIES * plan_room.content_bytes(entry), "the full restore on scratch copies"
         )
         _write_to(path)
-        kept, empty = os.path.join(self._place, "kept"), os.path.join(self._place, "config.json")
-        files.make_directory(kept)
-        # With a configuration of its own: what is done here concerns neither the host's audit log nor its catalog.
-        files.write_new(empty, b"{}")
+        kept = os.path.join(self._place, "kept")
+        scratch.make(kept)
         settings = self._session.settings
+        # Where the directory is somebody else's he can rename the place away and put another there, with links in it:
+        # the restore resolves none of these paths again, and follows no link.
         done = self._wish.restore(
-            database=path,
-            backup=entry.path,
-            backup_dir=kept,
+            database=files.Resolved(path),
+            backup=files.Resolved(entry.path),
+            backup_dir=files.Resolved(kept),
             name=self._session.target.name,
             force=True,
             other_database=True,
             verify=LEVEL,
             assertions=settings["assertions"],
             busy_timeout=settings["busy_timeout"],
-            config_path=empty,
+            # None: what is done here concerns neither the host's audit log nor its catalog.
+            config_path=config.of_nothing(),
             caller=self._session.caller,
             progress=self._progress,
         )

@@ -34,7 +34,7 @@ def held(session, elsewhere=None):
         _require_ours(path)
         files.remove_tree(path)
         try:
-            files.make_directory(path)
+            make(path)
         except OSError as error:
             raise _unusable(error, path) from error
         # And now, so that it can take this away after a kill.
@@ -65,7 +65,22 @@ def _require_ours(path):
     except FileNotFoundError:
         return
     if not stat.S_ISDIR(facts.st_mode) or (hasattr(os, "geteuid") and os.geteuid() not in (0, facts.st_uid)):
-        raise errors.PermissionDenied("something that is not ours lies in the scratch place", path=path)
+        raise _not_ours(path)
+
+
+def make(path):
+    """Make a directory of ours. Whoever makes one of its name in a place that all can write, just before, owns what he
+    made, and would be given what lies in it: PermissionDenied.
+    """
+    try:
+        files.make_new_directory(path)
+    except FileExistsError:
+        raise _not_ours(path) from None
+
+
+def _not_ours(path):
+    hint = "Look who has put it there; remove it, or name another directory as scratch_dir."
+    return errors.PermissionDenied("something that is not ours lies in the scratch place", path=path, hint=hint)
 
 
 def _unusable(error, path):

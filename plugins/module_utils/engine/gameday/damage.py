@@ -128,4 +128,4 @@ def missing_key(scene):
 
 def _validate(scene, backups):
     """Verify again what is stored there."""
-    scene.doors.validate(backup_dir=backups, **scene.common)
+    scene.doors.validate(backup_dir=files.Resolved(backups), **scene.common)

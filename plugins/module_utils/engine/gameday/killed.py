@@ -149,16 +149,16 @@ class _Trap:
 
     def hear(self, event, arguments):
         """Told by Python of what is about to be done to a name on the disk."""
-        stage = self._moment.stage
+        # Below a state directory a name is reached by its directory's descriptor.
+        stage, live = self._moment.stage, os.path.basename(self._live)
         if self._renamed:
-            # Below a state directory a name is reached by its directory's descriptor.
             aside = os.path.basename(journal.aside_path(self._live))
             gone = event == "os.remove" and os.path.basename(arguments[0]) == aside
             if (stage == "renamed" and event == "open") or (stage == "forget" and gone):
                 self._kill()
-        elif event == "os.link" and arguments[0] == self._live and stage == "link":
+        elif event == "os.link" and os.path.basename(arguments[0]) == live and stage == "link":
             self._kill()
-        elif event == "os.rename" and arguments[1] == self._live:
+        elif event == "os.rename" and os.path.basename(arguments[1]) == live:
             if stage == "rename":
                 self._kill()
             self._renamed = True

@@ -9,11 +9,10 @@ in one directory, which `drill.scratch` takes away whatever happens.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from typing import Any, NamedTuple
 
-from .. import catalog, copying, errors, files, manifest, space
+from .. import catalog, config, copying, errors, files, manifest, space
 from ..drill import exercise
 from ..restore import plan, rehearse
 from ..restore.steps import Steps
@@ -50,7 +49,7 @@ class Scene(NamedTuple):
 
     @property
     def backups(self):
-        return os.path.join(self.place, "backups")
+        return files.Resolved(os.path.join(self.place, "backups"))
 
     @property
     def backup(self):
@@ -66,19 +65,20 @@ class Scene(NamedTuple):
 
     def test(self, reference="latest", backup_dir=None):
         """A restore test, as of any backup."""
-        return self.doors.restore(
-            test=True, backup=reference, backup_dir=backup_dir or self.backups, verify=exercise.LEVEL, **self.common
-        )
+        given = {"backup": reference, "backup_dir": files.Resolved(backup_dir or self.backups)}
+        return self.doors.restore(test=True, verify=exercise.LEVEL, **given, **self.common)
 
     def restore(self, database, **options):
         """A restore of the copy over a database of the scene. It was proved before, so that a quick look is enough."""
         given = {"backup": self.file, "backup_dir": self.backups, "force": True, "other_database": True}
-        return self.doors.restore(database=database, verify="quick", **{**self.common, **given, **options})
+        return self.doors.restore(
+            database=files.Resolved(database), verify="quick", **{**self.common, **given, **options}
+        )
 
     def back_up(self, database, backup_dir, **options):
         """A backup of a database of the scene, as the next scheduled one would be made."""
-        given = {"backup_dir": backup_dir, "verify": "quick", "disk_limit_percent": 100}
-        return self.doors.backup(database=database, **{**self.common, **given, **options})
+        given = {"backup_dir": files.Resolved(backup_dir), "verify": "quick", "disk_limit_percent": 100}
+        return self.doors.backup(database=files.Resolved(database), **{**self.common, **given, **options})
 
     def listed(self):
         """The status of the copy as the list of backups shows it."""
@@ -118,7 +118,8 @@ def put_up(session, entry, place, doors, progress, steps):
         space.require_space(place, needed, "the game day")
         step["detail"] = f"{needed} bytes needed at most, {space.free_bytes(place)} free"
     known = entry.manifest
-    configuration = os.path.join(place, "config.json")
+    # No file: who owns the directory that the place is in could put another there, and no path in it is resolved again.
+    configuration = config.of_nothing()._replace(audit_log=os.path.join(place, "audit.jsonl"))
     common = {
         "name": session.target.name,
         "config_path": configuration,
@@ -130,8 +131,6 @@ def put_up(session, entry, place, doors, progress, steps):
         files.make_directory(scene.backups)
         copying.copy(entry.path, scene.backup, progress=lambda done, total: progress("stage", done, total))
         files.write_new(scene.manifest, manifest.encode(known))
-        log = {"audit_log": os.path.join(place, "audit.jsonl")}
-        files.write_new(configuration, json.dumps(log).encode("ascii"))
         step["detail"] = f"{entry.file} and its manifest copied"
     with steps.step("verify") as step, scene.work() as work:
         rehearse.prove(
