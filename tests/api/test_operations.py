@@ -258,9 +258,10 @@ def test_gate_that_does_not_answer_is_told(serve):
     served.start()
     assert served.ask("GET", "/health", token=None).json["databases"] == {"shop": "unknown"}
     assert "digitalme_backup_api_requests_total" in served.ask("GET", "/metrics", token=None).body.decode()
-    for method, path in (("GET", "/api/backup"), ("POST", "/api/backup"), ("GET", "/api/backup/download/latest")):
-        answer = served.ask(method, path)
-        assert (answer.status, answer.json["error_code"]) == (503, "gate_unreachable")
+    asked = (("GET", "", ()), ("POST", "", ()), ("POST", "", LATER), ("GET", "/download/latest", ()))
+    for method, path, headers in asked:
+        answer = served.ask(method, "/api/backup" + path, headers=headers)
+        assert (answer.status, answer.json["error_code"]) == (503, "gate_unreachable"), (method, path, headers)
     wait_for(lambda: "has no audit line" in served.log())
 
 
@@ -327,3 +328,45 @@ def test_directory_that_somebody_has_filled_ends_no_other_database(serve):
         (served.backups() / f"{name}.json").write_text(json.dumps(filled))
     assert served.ask("GET", "/api/backup").json["error_code"] == "gate_unreachable"
     assert served.ask("GET", "/api/backup?database=ledger").status == 200
+
+
+def test_answer_that_it_has_begun_waits_until_the_gate_has_the_request(tmp_path):
+    """A service that is killed after that answer has lost nothing."""
+    from backup_api import gate, known, operations, settings
+
+    place, came = str(tmp_path / "slow.sock"), []
+
+    async def serve_one(reader, writer):
+        came.append(json.loads(await reader.readline()))
+        writer.write(b'{"result": {}}\n')
+        writer.close()
+
+    class Request:
+        id = "20261122T020000Z-0123456789ab"
+
+        @staticmethod
+        def by():
+            return {}
+
+    async def ask():
+        shop = known.Known(gate.Gate(settings.Database(name="shop", gate=place)))
+        real, connected = shop.gate._connect, asyncio.Event()
+
+        async def connect():
+            await connected.wait()
+            return await real()
+
+        shop.gate._connect = connect
+        made = operations.Operations(type("Gauge", (), {"set": lambda _self, _value: None})())
+        async with await asyncio.start_unix_server(serve_one, place):
+            starting = asyncio.ensure_future(made.start(shop, Request, "backup"))
+            for _turn in range(5):
+                await asyncio.sleep(0)
+            assert not starting.done(), "it was told as begun, and nobody had been asked"
+            connected.set()
+            await starting
+            while made.running("shop"):
+                await asyncio.sleep(0)
+        assert [line["operation"] for line in came] == ["backup"]
+
+    asyncio.run(asyncio.wait_for(ask(), PATIENCE))

@@ -91,7 +91,7 @@ async def done(request: Request, found, operation, make, status=200, headers=Non
     """
     service, seen = request.app.state.service, request.state.request
     if later(request):
-        service.operations.begin(found, seen, operation, **arguments)
+        await service.operations.start(found, seen, operation, **arguments)
         where = place(f"operations/{seen.id}", found)
         accepted = models.Accepted(operationId=seen.id, status="running", location=where)
         return dumped(accepted, 202, {"Location": where, "Preference-Applied": "respond-async"})

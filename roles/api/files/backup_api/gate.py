@@ -82,14 +82,17 @@ class Gate:
             raise self._unreachable(error) from error
         return self._result(answer)
 
-    async def do(self, operation, by, **arguments):
-        """Have an operation done, on a connection of its own. Raises Problem. Cancelled, the operation goes on."""
+    async def do(self, operation, by, handed_over=None, **arguments):
+        """Have an operation done, on a connection of its own. Raises Problem. Cancelled, the operation goes on.
+
+        The event ``handed_over`` is set when the request lies with the gate, whatever becomes of this process.
+        """
         try:
             reader, writer = await self._connect()
         except Gone as error:
             raise self._unreachable(error) from error
         try:
-            return self._result(await _ask(reader, writer, operation, arguments, by))
+            return self._result(await _ask(reader, writer, operation, arguments, by, handed_over))
         except Gone as error:
             raise problems.Problem(
                 502, "gate_gone", "the operation's process has ended without an answer; ask for its state", begun=True
@@ -175,10 +178,12 @@ def _line(operation, arguments, by):
     return json.dumps({"operation": operation, "arguments": arguments, "by": by}).encode("ascii") + b"\n"
 
 
-async def _ask(reader, writer, operation, arguments, by):
+async def _ask(reader, writer, operation, arguments, by, handed_over=None):
     try:
         writer.write(_line(operation, arguments, by))
         await writer.drain()
+        if handed_over is not None:
+            handed_over.set()
         line = await reader.readline()
     except (OSError, ValueError) as error:
         raise Gone(str(error)) from error

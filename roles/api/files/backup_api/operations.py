@@ -27,10 +27,24 @@ class Operations:
 
         The task is the service's: a client that goes away ends its waiting, and nothing else.
         """
-        return await asyncio.shield(self.begin(known, request, operation, **arguments))
+        return await asyncio.shield(self._begin(known, request, operation, **arguments))
 
-    def begin(self, known, request, operation, **arguments):
-        """Have it done; the task."""
+    async def start(self, known, request, operation, **arguments):
+        """Have it done, and wait only until the gate has the request: it goes on even where this process is killed.
+
+        Raises Problem where the gate cannot be reached.
+        """
+        handed_over = asyncio.Event()
+        task = self._begin(known, request, operation, handed_over=handed_over, **arguments)
+        waiting = asyncio.ensure_future(handed_over.wait())
+        try:
+            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if not handed_over.is_set():
+            await task
+
+    def _begin(self, known, request, operation, **arguments):
         row = {"id": request.id, "operation": operation, "file": arguments.get("file"), "by": request.by()}
         row["started_at"] = render.iso(datetime.datetime.now(datetime.timezone.utc))
         task = asyncio.get_running_loop().create_task(known.gate.do(operation, request.by(), **arguments))
