@@ -98,8 +98,8 @@ def wrong_error(stage, done, codes):
         return None
     if stage.command()[3] == "retention" and stage.volume.kind != "btrfs" and codes == NO_ROOM:
         return f"retention frees room, and a full disk has stopped it: {done}"
-    if done.returncode == -signal.SIGBUS and stage.volume.kind == "btrfs":
-        return None  # SQLite maps the -shm; where a quota forbids to copy its page, the kernel ends the program.
+    if done.returncode == -signal.SIGBUS:
+        return None  # SQLite maps the -shm; where its page gets no room in that moment, the kernel ends the program.
     try:
         answer = json.loads(done.stdout)
     except ValueError:
