@@ -180,7 +180,9 @@ class Served:
     def audit(self):
         if not self.audit_log.exists():
             return []
-        return [json.loads(line) for line in self.audit_log.read_text(encoding="ascii").splitlines()]
+        # Without the line that is being written.
+        lines = self.audit_log.read_text(encoding="ascii").split("\n")[:-1]
+        return [json.loads(line) for line in lines if line]
 
     def audited(self, request):
         """The audit lines of a request, which are written behind its answer: waits for the first."""
