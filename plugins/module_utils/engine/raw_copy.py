@@ -14,7 +14,6 @@ import os
 
 from . import clock, copying, database, errors, files, manifest, ownership, restoring, space
 from . import session as room
-from .restore import apply as apply_room
 from .restore import journal as journal_room
 from .restore import plan as plan_room
 from .restore import recover, stage, swap
@@ -37,7 +36,7 @@ def bring_back(session, wish, steps, path):
             kept = _prepare(session, steps, path, live)
             log.note(journal_room.CAPTURED, kept=kept and kept.path, expected={}, existed=live != "absent")
         except BaseException:
-            apply_room.end(live_path, log, steps, "undone", "the database had not been touched")
+            recover.end(live_path, log, steps, "undone", "the database had not been touched")
             raise
         try:
             with steps.step("restore") as row:
@@ -45,9 +44,9 @@ def bring_back(session, wish, steps, path):
                 row["detail"] = "the old bytes are in their place, with their sidecar files"
         except (errors.BackupError, OSError):
             recover.undo_replace(live_path, log, existed=live != "absent")
-            apply_room.end(live_path, log, steps, "undone", "the content before is in its place")
+            recover.end(live_path, log, steps, "undone", "the content before is in its place")
             raise
-        apply_room.end(live_path, log, steps, "finished", "the old bytes are in their place")
+        recover.end(live_path, log, steps, "finished", "the old bytes are in their place")
     shown = kept.shown if kept else None
     return restoring.answer(session, None, steps, changed=True, pre_restore_backup=shown, recovered=session.recovered)
 
@@ -112,7 +111,7 @@ def _swap(live_path, live, log, path, held):
     back; the raw copy is there to begin again.
     """
     staged = journal_room.staged_path(live_path)
-    sidecars = swap.staged_sidecars(live_path)
+    sidecars = journal_room.staged_sidecars(live_path)
     for suffix in ("", *sidecars):
         if live != "absent":
             ownership.copy(live_path, staged + suffix)

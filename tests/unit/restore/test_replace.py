@@ -15,7 +15,7 @@ import sys
 
 import pytest
 from engine import clock, errors, files, operations, verify
-from engine.restore import apply, journal, shut, swap
+from engine.restore import apply, free_name, journal, shut, swap
 
 
 class _Killed(BaseException):
@@ -186,16 +186,39 @@ def test_database_that_is_made_where_there_was_none_is_not_replaced(place, monke
     if seen_before:
         monkeypatch.setattr(apply.recover.swap, "dress", lambda *_arguments: place.make("of the application"))
     else:
-        real = swap._require_absent
+        real = free_name.require
 
         def made_now(path):
-            monkeypatch.setattr(swap, "_require_absent", real)
+            monkeypatch.setattr(free_name, "require", real)
             place.make("of the application")
 
-        monkeypatch.setattr(swap, "_require_absent", made_now)
+        monkeypatch.setattr(free_name, "require", made_now)
     with pytest.raises(errors.DatabaseBusy, match="has been made there"):
         place.restore(force=False)
     assert place.words() == ["of the application"] and place.beside() == ["app.db"]
+
+
+def test_log_of_a_database_that_is_just_being_made_is_not_renamed_away(place, monkeypatch):
+    """There was one without a database before; the one that is there now is somebody's who works in it."""
+    os.unlink(place.path)
+    with open(place.path + "-journal", "wb") as file:
+        file.write(b"of one that is gone")
+    real, looks = free_name.require, []
+
+    def require(path):
+        looks.append(path)
+        if len(looks) == 2:  # Since the first look, and before the renames.
+            os.unlink(path + "-journal")
+            with open(path + "-journal", "wb") as file:
+                file.write(b"of somebody")
+        return real(path)
+
+    monkeypatch.setattr(free_name, "require", require)
+    with pytest.raises(errors.DatabaseBusy):
+        place.restore(force=False)
+    with open(place.path + "-journal", "rb") as file:
+        assert file.read() == b"of somebody"
+    assert place.beside() == ["app.db-journal"]
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "without"])
@@ -237,21 +260,41 @@ def _failing(monkeypatch, between):
     monkeypatch.setattr(apply, "_compare", compare)
 
 
-def test_old_file_is_not_renamed_back_under_somebody_who_has_opened_the_new_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("existed", [True, False])
+def test_new_file_that_somebody_has_opened_stays_and_the_old_one_is_kept(tmp_path, monkeypatch, existed):
+    """It could be renamed back only later, and what was committed until then would be lost."""
     place = Place(tmp_path, "wal")
+    if not existed:
+        os.unlink(place.path)
     with contextlib.ExitStack() as others:
         came = []
         _failing(monkeypatch, lambda: came.append(others.enter_context(somebody(place.path))))
-        with pytest.raises(errors.InUse) as caught:
+        with pytest.raises(errors.RestoreFailed) as caught:
             place.restore(strategy="replace", pre_backup=False)
-        assert str(came[0].pid) in caught.value.cause and place.aside in caught.value.hint
+        assert "did not pass its checks" in caught.value.cause and str(came[0].pid) in caught.value.cause
         assert caught.value.details["rolled_back"] is False
+        assert (swap.present_path(place.path) in caught.value.hint) == existed
+        assert place.backup()["recovered"] is None, "nothing is left that a later run could take back"
         came[0].communicate("\n", timeout=60)
+    assert place.backup()["recovered"] is None
     assert place.words() == ["new", "of the other"]
-    assert place.backup()["recovered"]["outcome"] == "undone"
-    assert place.words() == ["old"]
-    with contextlib.closing(sqlite3.connect(swap.present_path(place.path))) as kept:
-        assert kept.execute("SELECT word FROM t").fetchall() == [("new",), ("of the other",)]
+    assert not os.path.exists(place.aside)
+    if existed:
+        with contextlib.closing(sqlite3.connect(swap.present_path(place.path))) as kept:
+            assert kept.execute("SELECT word FROM t").fetchall() == [("old",)]
+
+
+def test_old_content_that_sqlite_cannot_write_back_is_kept(tmp_path, monkeypatch):
+    """In WAL mode no page size changes: it would be refused in place for ever."""
+    place = Place(tmp_path, "wal")
+    with contextlib.closing(sqlite3.connect(place.path)) as connection:
+        connection.executescript("PRAGMA journal_mode=delete; PRAGMA page_size=8192; VACUUM; PRAGMA journal_mode=wal")
+    with contextlib.ExitStack() as others:
+        _failing(monkeypatch, lambda: others.enter_context(somebody(place.path)))
+        with pytest.raises(errors.RestoreFailed, match="could not be brought back") as caught:
+            place.restore()
+        assert "app_pre_recovery_" in caught.value.hint and swap.present_path(place.path) in caught.value.hint
+    assert place.backup()["recovered"] is None and place.words()[0] == "new"
 
 
 def test_old_content_is_written_back_under_somebody_who_has_opened_the_new_file(tmp_path, monkeypatch):
@@ -281,7 +324,7 @@ def test_settling_renames_nothing_under_a_user_that_cannot_be_seen(tmp_path, mon
     monkeypatch.setattr(swap.plan_room.processes, "holders", lambda _paths: ([], 0))
     with somebody(place.path, "SELECT count(*) FROM t") as other:
         with pytest.raises(errors.DatabaseBusy, match="stop the application"):
-            place.restore(undo=True)
+            place.restore(undo=True, busy_timeout=0.1)
         other.communicate("\n", timeout=60)
     assert place.words() == ["new", "of the other"]
     place.restore(undo=True)

@@ -15,7 +15,7 @@ import sys
 
 import pytest
 from engine import checks, contents, errors, health, operations, verify
-from engine.restore import apply, journal
+from engine.restore import apply, journal, rollback
 
 
 class _Killed(BaseException):
@@ -128,7 +128,7 @@ def test_missing_pre_restore_backup_is_named_and_nothing_touched(place, monkeypa
     real = verify.verify_live
     with monkeypatch.context() as patched:
         patched.setattr(verify, "verify_live", failed)
-        patched.setattr(apply, "_bring_back", lambda restore, *_rest: _note_and_die(restore))
+        patched.setattr(rollback, "_bring_back", lambda restore, *_rest: _note_and_die(restore))
         with pytest.raises(_Killed):
             place.restore()
     kept = [file for file in os.listdir(place.backups) if "_pre_recovery_" in file and file.endswith(".db")]

@@ -8,11 +8,10 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from .. import catalog, clock, config, errors, files, manifest, processes, space, store, verify
+from .. import catalog, clock, config, errors, files, manifest, space, store, verify
 from . import journal as journal_room
 from . import plan as plan_room
-from . import recover, rehearse, stage, swap
-from .shut import shut
+from . import recover, rehearse, rollback, stage, swap
 from .steps import Steps
 
 _TRY_REPLACE = (errors.DatabaseCorrupt, errors.NotADatabase, errors.ReadOnly, errors.IoError)
@@ -81,22 +80,7 @@ def apply(restore):
 
 
 def _end(restore, outcome, detail):
-    end(restore.path, restore.log, restore.steps, outcome, detail)
-
-
-def end(path, log, steps, outcome, detail):
-    """Remove what was kept for the way back. A crash leaves some of it, and the journal by which the next run does so.
-
-    The staged copy goes after the outcome is written down: that it is there means that it was not renamed.
-    What cannot be removed is left in the same way, and changes nothing in the outcome.
-    """
-    try:
-        log.end(outcome, detail)
-        swap.forget_old(path)
-        recover.remove_staged(path)
-        log.finish()
-    except OSError as error:
-        steps.skipped("tidy", f"left for the next run, because of: {error}")
+    recover.end(restore.path, restore.log, restore.steps, outcome, detail)
 
 
 def _prepare(restore, staged_path):
@@ -230,7 +214,7 @@ def _compare(restore, staged, kept, replaced, watch):
                 assertions=restore.assertions,
                 busy_timeout=restore.busy_timeout,
             )
-            writers = "" if findings.status == "ok" else _writers(restore, findings, watch)
+            writers = "" if findings.status == "ok" else swap.writers(restore.path, findings, watch)
             if writers:
                 row["detail"] = f"{writers} wrote since: {findings.summary()}"
             elif findings.status == "ok":
@@ -245,78 +229,4 @@ def _compare(restore, staged, kept, replaced, watch):
         )
         raise
     except errors.BackupError as error:
-        _roll_back(restore, kept, replaced, error)
-
-
-def _writers(restore, findings, watch):
-    """Who has changed rows in the moment since: differing rows are no failure while an application writes."""
-    if any(row["check"] != "rows" for row in findings.errors):
-        return ""
-    found, _unseen = processes.holders([restore.path])
-    return (processes.describe(found) or "a connection that has gone again") if watch.others_wrote() else ""
-
-
-def _roll_back(restore, kept, replaced, cause):
-    """Bring the old content back; always raises."""
-    steps, path = restore.steps, restore.path
-    possible = replaced or (kept is not None and kept.path is not None)
-    if not restore.rollback or not possible:
-        reason = "was not wanted" if not restore.rollback else "is not possible without a pre-restore backup"
-        steps.skipped("rollback", f"it {reason}")
-        _end(restore, "finished", f"the new content did not pass its checks, and bringing the old one back {reason}")
-        raise errors.RestoreFailed(
-            f"{cause.cause}; bringing the old content back {reason}",
-            path=path,
-            hint="The new content is in place and failed its checks: restore another backup.",
-            steps=steps.rows,
-            rolled_back=False,
-        ) from cause
-    try:
-        with steps.step("rollback") as row:
-            row["detail"] = _bring_back(restore, kept, replaced)
-    except (errors.BackupError, OSError) as problem:
-        error = errors.from_os_error(problem, path) if isinstance(problem, OSError) else problem
-        where = kept.shown if kept else journal_room.aside_path(path)
-        old = f"The old content is kept in {errors.show(where)}"
-        old = "There was no database" if restore.plan.live == "absent" else old
-        error.hint = f"{old}; the next run tries again to undo the restore."
-        error.details["rolled_back"] = False
-        raise error from problem
-    _end(restore, "undone", "the new content did not pass its checks, and the old one was brought back")
-    raise errors.RolledBack(
-        f"{cause.cause}; the old content was brought back", path=path, steps=steps.rows, rolled_back=True
-    ) from cause
-
-
-def _rename_back(restore):
-    """Who has opened the new file would write into the log of the old one by its name: nobody may be there.
-
-    That it is to be brought back is noted first: where somebody is there, the next run does it.
-    """
-    path = restore.path
-    restore.log.note(journal_room.ROLLING_BACK)
-    with shut(path), shut(journal_room.aside_path(path), path):
-        plan_room.require_free(path)
-        recover.undo_replace(path, restore.log, existed=restore.plan.live != "absent")
-    return "the old file was renamed back"
-
-
-def _bring_back(restore, kept, replaced):
-    path = restore.path
-    if replaced:
-        try:
-            return _rename_back(restore)
-        except (errors.InUse, errors.DatabaseBusy):
-            if kept is None or kept.path is None:
-                raise
-    restore.log.note(journal_room.ROLLING_BACK, strategy="in_place")
-    watch = swap.in_place(kept.path, path, restore.busy_timeout, restore.progress)
-    try:
-        if kept.manifest["verification"]["status"] == "ok":
-            source = kept.manifest["source"]
-            findings = verify.verify_live(path, "none", source=source, busy_timeout=restore.busy_timeout)
-            if findings.status != "ok" and not _writers(restore, findings, watch):
-                raise errors.RestoreFailed(f"the old content did not come back ({findings.summary()})", path=path)
-    finally:
-        watch.close()
-    return "the pre-restore backup was written back in place"
+        rollback.roll_back(restore, kept, replaced, error)

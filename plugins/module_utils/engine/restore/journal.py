@@ -16,6 +16,7 @@ import os
 from typing import NamedTuple
 
 from .. import errors, files, lock
+from ..database import SIDECARS
 
 SUFFIX = ".digitalme-restore"
 
@@ -64,6 +65,19 @@ def aside_path(database):
     """The old database, until the new one has passed its checks."""
     directory, base = os.path.split(database)
     return os.path.join(directory, f".{base}.restore-old")
+
+
+def staged_sidecars(database):
+    """The suffixes of what lies beside the staged copy: of a raw copy the log and the journal that it had."""
+    staged = staged_path(database)
+    return [suffix for suffix in SIDECARS if files.exists(staged + suffix)]
+
+
+def renamed(database):
+    """Whether the staged copy of a ``replace`` that had come to its renames has become the database."""
+    staged = staged_path(database)
+    there = files.exists(staged)
+    return not there or (files.exists(database) and os.path.samestat(os.lstat(staged), os.lstat(database)))
 
 
 def pending(database):

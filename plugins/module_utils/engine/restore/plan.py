@@ -127,7 +127,7 @@ def content_bytes(entry):
 
 
 def _choose(strategy, path, live, cause, header, page_size):
-    why_not = _why_not_in_place(live, cause, header, page_size)
+    why_not = why_not_in_place(live, cause, header, page_size)
     if strategy == "in_place" and why_not:
         raise errors.UsageError(
             f"{errors.show(path)} cannot be restored in place: {why_not}", hint="Use strategy auto or replace."
@@ -148,7 +148,8 @@ def _is_free(path):
     return not found and unseen == 0 and os.stat(path).st_nlink == 1 and not mounts.is_mount_point(path)
 
 
-def _why_not_in_place(live, cause, header, page_size):
+def why_not_in_place(live, cause, header, page_size):
+    """What keeps SQLite from writing a content with that page size into the live database; None where nothing does."""
     if live == "absent":
         return "there is no database yet"
     if live == "damaged":

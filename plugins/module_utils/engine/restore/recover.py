@@ -56,6 +56,21 @@ def settle(database, log, busy_timeout, undo=False):
     }
 
 
+def end(path, log, steps, outcome, detail):
+    """Remove what was kept for the way back. A crash leaves some of it, and the journal by which the next run does so.
+
+    The staged copy goes after the outcome is written down: that it is there means that it was not renamed.
+    What cannot be removed is left in the same way, and changes nothing in the outcome.
+    """
+    try:
+        log.end(outcome, detail)
+        swap.forget_old(path)
+        remove_staged(path)
+        log.finish()
+    except OSError as error:
+        steps.skipped("tidy", f"left for the next run, because of: {error}")
+
+
 def remove_staged(database):
     """Remove the staged copy, with whatever lies beside it, durable.
 
@@ -122,11 +137,11 @@ def _write_back(database, record, log, busy_timeout):
 
 def _replace(database, pending, log, busy_timeout, undo):
     existed = pending.record.get("existed", True)
-    if not swap.renamed(database):
+    if not journal_room.renamed(database):
         swap.sidecars_back(database)
         return "undone", "the old file was never away"
     # The log of a raw copy that is still staged: without it the file has another content, sound or not.
-    unwanted = bool(swap.staged_sidecars(database)) or pending.phase == journal_room.ROLLING_BACK
+    unwanted = bool(journal_room.staged_sidecars(database)) or pending.phase == journal_room.ROLLING_BACK
     if not existed and not unwanted:
         return "finished", "the new file is in place; there had been none"
     if not unwanted and not undo and not _proven_corrupt(database, busy_timeout):
@@ -136,7 +151,8 @@ def _replace(database, pending, log, busy_timeout, undo):
     if not files.exists(aside if existed else database):
         _old_back(database, log, existed)
         return "undone", detail
-    with shut(database), shut(aside, database):
+    plan_room.require_free(database)  # It can name them.
+    with shut(database, patience=busy_timeout), shut(aside, database, busy_timeout):
         plan_room.require_free(database)
         swap.keep_present(database)
         _old_back(database, log, existed)
@@ -147,7 +163,7 @@ def undo_replace(database, log, *, existed):
     """Bring the old file back from wherever this run's ``replace`` had come to. Done twice it is right as well."""
     if not log.renaming:
         return
-    if swap.renamed(database):
+    if journal_room.renamed(database):
         _old_back(database, log, existed)
     else:
         swap.sidecars_back(database)  # The old file was never away.

@@ -33,8 +33,9 @@ STOP_IT = "The file is replaced only while nobody uses it: stop the application 
 
 
 @contextlib.contextmanager
-def shut(path, live=None):
-    """Nobody gets SQLite's lock on the file while the block runs. Raises DatabaseBusy where somebody has it and stays.
+def shut(path, live=None, patience=_PATIENCE):
+    """Nobody gets SQLite's lock on the file while the block runs. Raises DatabaseBusy where somebody has it and stays,
+    for ``patience`` seconds.
 
     ``live`` is the database's own name, where ``path`` is another one. A file that does not have it afterwards stays
     shut while somebody has it open. One that is not there, cannot be written, or lies where nothing can be locked is
@@ -49,7 +50,7 @@ def shut(path, live=None):
         yield
         return
     try:
-        deadline = clock.monotonic() + _PATIENCE
+        deadline = clock.monotonic() + patience
         while not _locked(descriptor, command):
             if clock.monotonic() >= deadline:
                 raise errors.DatabaseBusy("another connection uses it", path=path, hint=STOP_IT)

@@ -8,7 +8,8 @@ import contextlib
 import os
 import sqlite3
 
-from .. import clock, copying, database, errors, files, ownership, snapshot
+from .. import clock, copying, database, errors, files, ownership, processes, snapshot
+from . import free_name
 from . import journal as journal_room
 from . import plan as plan_room
 from .shut import STOP_IT, shut
@@ -95,6 +96,14 @@ class FileWatch:
         """Nothing is held open."""
 
 
+def writers(path, findings, watch):
+    """Who has changed rows in the moment since: differing rows are no failure while an application writes."""
+    if any(row["check"] != "rows" for row in findings.errors):
+        return ""
+    found, _unseen = processes.holders([path])
+    return (processes.describe(found) or "a connection that has gone again") if watch.others_wrote() else ""
+
+
 def _patiently(deadline, work):
     """Do it again while the database is locked: SQLite itself waits only a moment, so that signals are heard."""
     while True:
@@ -165,8 +174,9 @@ def replace(staged, path, live, log, held):
     if live == "sound":
         fold(path)
     held.enter_context(shut(staged, path))
+    orphans = free_name.orphans(path) if live == "absent" else None
     if live == "absent":
-        _require_absent(path)
+        free_name.require(path)
     else:
         plan_room.require_free(path)  # It can name them.
         held.enter_context(shut(path))
@@ -178,13 +188,15 @@ def replace(staged, path, live, log, held):
     log.note(journal_room.SWAPPING, existed=live != "absent")
     for suffix in database.SIDECARS:
         if files.exists(path + suffix):
+            if orphans is not None:
+                free_name.require_orphan(path, suffix, orphans)
             files.rename(path + suffix, aside + suffix)
     files.sync_directory(directory)
     if live != "absent":
         _second_name(path, aside)
     try:
         if live == "absent":
-            _give_free_name(staged, path)
+            free_name.give(staged, path)
         else:
             files.replace(staged, path)
     except PermissionError:
@@ -194,46 +206,6 @@ def replace(staged, path, live, log, held):
     log.note(journal_room.SWAPPED)
     if live != "absent":
         plan_room.require_free(aside)
-
-
-def _require_absent(path):
-    if files.exists(path):
-        raise errors.DatabaseBusy(
-            "a database has been made there since the restore began",
-            path=path,
-            hint="Stop the application that made it, and run the restore again, with force where it is to be replaced.",
-        )
-
-
-def _give_free_name(staged, path):
-    """The staged file gets the name that is free, and only then: not over what an application makes in this moment.
-
-    A crash leaves the file under one name or under both, which means that it is in place.
-    """
-    try:
-        files.link(staged, path)
-    except FileExistsError:
-        _require_absent(path)
-        raise
-    except OSError:
-        if renamed(path):
-            raise  # It has the name, which could not be made durable.
-        _require_absent(path)  # A filesystem without hard links.
-        files.replace(staged, path)
-    else:
-        files.remove_durably(staged)
-
-
-def renamed(path):
-    """Whether the staged copy of a ``replace`` that had come to its renames has become the database."""
-    staged = journal_room.staged_path(path)
-    return not files.exists(staged) or (files.exists(path) and os.path.samestat(os.lstat(staged), os.lstat(path)))
-
-
-def staged_sidecars(path):
-    """The suffixes of what lies beside the staged copy: of a raw copy the log and the journal that it had."""
-    staged = journal_room.staged_path(path)
-    return [suffix for suffix in database.SIDECARS if files.exists(staged + suffix)]
 
 
 def _second_name(path, aside):
@@ -302,6 +274,21 @@ def present_path(path):
     """Where settling keeps the file that it renames over."""
     directory, base = os.path.split(path)
     return os.path.join(directory, f".{base}.restore-set-aside")
+
+
+def keep_old(path):
+    """Keep the old file, which cannot be renamed back, where settling would keep the new one; its path, or None.
+
+    Crash: it is still aside as well, for whatever the journal says.
+    """
+    aside, kept = journal_room.aside_path(path), present_path(path)
+    if not files.exists(aside):
+        return None
+    for suffix in ("", *database.SIDECARS):
+        files.remove(kept + suffix)
+        if files.exists(aside + suffix):
+            _second_name(aside + suffix, kept + suffix)
+    return kept
 
 
 def keep_present(path):
