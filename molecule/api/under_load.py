@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import sqlite3
 import subprocess
@@ -82,8 +83,10 @@ def restored(name, kill):
 for name, kill in (("shop", False), ("ledger", False), ("shop", True)):
     restored(name, kill)
 
-# 12 a minute: those of the restores above are among them.
-statuses = [ask("POST", "/api/backup/test-recovery/latest")[0] for _number in range(14)]
-assert statuses[0] == 200 and statuses[-1] == 429, statuses
-assert 1 <= int(ask("POST", "/api/backup/test-recovery/latest")[1]["Retry-After"]) <= 61
+# 12 a minute: those of the restores above are among them. All at once, so that a slow host is no obstacle.
+with concurrent.futures.ThreadPoolExecutor(14) as everybody:
+    answers = list(everybody.map(lambda _number: ask("POST", "/api/backup/test-recovery/latest"), range(14)))
+late = [headers for status, headers, _answer in answers if status == 429]
+assert late and 200 in [status for status, _headers, _answer in answers], answers
+assert 1 <= int(late[0]["Retry-After"]) <= 61
 assert ask("GET", "/api/backup/health")[0] == 200
