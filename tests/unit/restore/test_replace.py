@@ -309,7 +309,16 @@ def test_old_content_is_written_back_under_somebody_who_has_opened_the_new_file(
     assert place.words() == ["old", "of the other"]
 
 
-@pytest.mark.skipif(not hasattr(shut.fcntl, "F_OFD_SETLK"), reason="locks of open files are Linux's")
+@pytest.mark.parametrize("begins", [bytes(12) + b"nonce and sizes of one that was killed", bytes(512)])
+def test_journal_that_was_never_synced_is_no_users(place, begins):
+    """Its writer was killed before it had touched the database; SQLite ignores it, and leaves it."""
+    with open(place.path + "-journal", "wb") as file:
+        file.write(begins)
+    assert place.restore(strategy="replace")["changed"]
+    assert place.beside() == ["app.db"] and place.words() == ["new"]
+
+
+@pytest.mark.skipif(not shut.CAN_SHUT, reason="locks of open files are Linux's")
 def test_settling_renames_nothing_under_a_user_that_cannot_be_seen(tmp_path, monkeypatch):
     """As one in a container: only SQLite's own lock tells of it."""
     place = Place(tmp_path, "wal")

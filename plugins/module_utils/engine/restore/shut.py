@@ -24,6 +24,7 @@ try:
 except ImportError:  # Windows, where nothing that is open is renamed over.
     fcntl = None  # type: ignore[assignment]
 
+CAN_SHUT = hasattr(fcntl, "F_OFD_SETLK")
 # SQLite's pending byte, its reserved byte and the 510 bytes of its shared locks.
 _FIRST, _LENGTH = 0x40000000, 512
 _PATIENCE, _PAUSE = 0.1, 0.01
@@ -41,9 +42,8 @@ def shut(path, live=None, patience=_PATIENCE):
     shut while somebody has it open. One that is not there, cannot be written, or lies where nothing can be locked is
     left open.
     """
-    command = getattr(fcntl, "F_OFD_SETLK", None)
     try:
-        descriptor = None if command is None else os.open(path, files.IN_PLACE)
+        descriptor = os.open(path, files.IN_PLACE) if CAN_SHUT else None
     except OSError:
         descriptor = None
     if descriptor is None:
@@ -51,7 +51,7 @@ def shut(path, live=None, patience=_PATIENCE):
         return
     try:
         deadline = clock.monotonic() + patience
-        while not _locked(descriptor, command):
+        while not _locked(descriptor):
             if clock.monotonic() >= deadline:
                 raise errors.DatabaseBusy("another connection uses it", path=path, hint=STOP_IT)
             clock.sleep(_PAUSE)
@@ -84,11 +84,11 @@ def _is_named(path, file):
     return (facts.st_dev, facts.st_ino) == file
 
 
-def _locked(descriptor, command):
+def _locked(descriptor):
     """Whether nobody else has a lock: it is ours, or the filesystem knows none."""
     wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _FIRST, _LENGTH, 0)
     try:
-        fcntl.fcntl(descriptor, command, wanted)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
     except OSError as error:
         return error.errno not in _TAKEN
     return True

@@ -12,7 +12,7 @@ from .. import clock, copying, database, errors, files, ownership, processes, sn
 from . import free_name
 from . import journal as journal_room
 from . import plan as plan_room
-from .shut import STOP_IT, shut
+from .shut import CAN_SHUT, STOP_IT, shut
 
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html
 _PATIENCE = 0.1
@@ -243,14 +243,20 @@ def fold(path):
 
 def _require_folded(path):
     """Raise DatabaseBusy when a log or a hot journal is there again: it is somebody's who came since."""
-    hot = files.size(path + "-journal") and not _settled_journal(path)
-    if hot or files.size(path + "-wal"):
+    if files.size(path + "-wal") or _has_hot_journal(path):
         raise errors.DatabaseBusy("another connection began to use it", path=path, hint=STOP_IT)
 
 
-def _settled_journal(path):
-    """Whether the rollback journal that is left is one of journal_mode PERSIST: its header is zeroed."""
-    return database.read_prefix(path + "-journal", 28) == bytes(28)
+def _has_hot_journal(path):
+    """Whether the rollback journal has a header, as SQLite tells by its first byte (``hasHotJournal`` in its pager.c).
+
+    Without one it is zeroed (journal_mode PERSIST), or was not synced yet when its writer was killed: the database was
+    not touched then, and SQLite lets the journal lie. Where nobody can be shut out such a writer may be alive.
+    """
+    if not files.size(path + "-journal"):
+        return False
+    begins = database.read_prefix(path + "-journal", 28)
+    return any(begins[:1] if CAN_SHUT else begins)
 
 
 def put_back(path, log):
