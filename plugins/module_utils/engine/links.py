@@ -53,7 +53,9 @@ def place(path):
 @contextlib.contextmanager
 def places(source, target):
     """(name, name, options with both directories) for ``os.replace`` and ``os.link``: both as by `place`."""
-    with place(source) as (here, old), place(target) as (there, new):
+    with contextlib.ExitStack() as held:
+        here, old = held.enter_context(place(source))
+        there, new = held.enter_context(place(target))
         try:
             yield old, new, {"src_dir_fd": here, "dst_dir_fd": there}
         except OSError as error:
