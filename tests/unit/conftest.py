@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import traceback
 
 import pytest
@@ -233,3 +234,20 @@ def set_clock(monkeypatch):
         return moment
 
     return set_to
+
+
+@pytest.fixture
+def no_thread(monkeypatch):
+    """no_thread(begun): from now on the system lets this process start only so many threads."""
+    start, started = threading.Thread.start, []
+
+    def arrange(begun):
+        def refuse(thread):
+            if len(started) == begun:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    return arrange

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import os
 import shutil
-import threading
 
 import pytest
 from engine import compress, errors, files
@@ -248,23 +247,6 @@ def test_zstd_window_that_takes_more_memory_than_any_of_ours_is_refused(tmp_path
     files.write_new(path, encoder.compress(b"x" * 100) + encoder.flush())
     with pytest.raises(errors.BackupInvalid):
         _expand(path, "zstd")
-
-
-@pytest.fixture
-def no_thread(monkeypatch):
-    """no_thread(begun): from now on the system lets this process start only so many threads."""
-    start, started = threading.Thread.start, []
-
-    def arrange(begun):
-        def refuse(thread):
-            if len(started) == begun:
-                raise RuntimeError("can't start new thread")
-            started.append(thread)
-            start(thread)
-
-        monkeypatch.setattr(threading.Thread, "start", refuse)
-
-    return arrange
 
 
 @pytest.mark.parametrize("begun", [0, 1])

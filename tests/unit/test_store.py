@@ -11,7 +11,6 @@ import os
 import signal
 import sqlite3
 import stat
-import threading
 
 import pytest
 import sample_app
@@ -80,16 +79,8 @@ def _bytes(path):
 
 
 @pytest.mark.parametrize(("compression", "begun"), [("none", 0), ("gzip", 0), ("gzip", 1)])
-def test_system_that_gives_no_thread_is_a_clear_error(target, monkeypatch, compression, begun):
-    start, started = threading.Thread.start, []
-
-    def refuse(thread):
-        if len(started) == begun:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+def test_system_that_gives_no_thread_is_a_clear_error(target, no_thread, compression, begun):
+    no_thread(begun)
     with pytest.raises(errors.IoError, match="can't start new thread"):
         store.make(target, store.Order(method="clone", compression=compression))
     assert not [name for name in _listing(target) if name != catalog.STATE]
