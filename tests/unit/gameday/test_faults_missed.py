@@ -136,7 +136,7 @@ def test_full_disk_is_missed_where_the_database_was_touched_first(monkeypatch, m
 
 
 def test_full_disk_is_missed_where_something_is_left(monkeypatch, missed):
-    monkeypatch.setattr(apply, "_end", lambda *_arguments: None)
+    monkeypatch.setattr(apply.recover, "end", lambda *_arguments: None)
     missed("full_disk", "left beside the database: .app.db.digitalme-restore")
 
 

@@ -43,6 +43,14 @@ class Restore(NamedTuple):
         return self.plan.database
 
     @property
+    def existed(self):
+        """Whether there was a database."""
+        return self.plan.live != "absent"
+
+    def end(self, outcome, detail):
+        recover.end(self.path, self.log, self.steps, outcome, detail)
+
+    @property
     def busy_timeout(self):
         return self.target.settings["busy_timeout"]
 
@@ -63,24 +71,20 @@ def apply(restore):
     try:
         staged, kept = _prepare(restore, staged_path)
     except BaseException:
-        _end(restore, "undone", "the database had not been touched")
+        restore.end("undone", "the database had not been touched")
         raise
     if kept is not None and kept.manifest.get("content_sha256") == staged.content_sha256:
         _drop_needless(kept)
         restore.steps.skipped("restore", "the live database already has the content of the backup")
-        _end(restore, "finished", "the database had the content of the backup before")
+        restore.end("finished", "the database had the content of the backup before")
         return Done(False, None, staged)
     replaced, watch = _swap(restore, staged)
     try:
         _compare(restore, staged, kept, replaced, watch)
     finally:
         watch.close()
-    _end(restore, "finished", "the new content had passed its checks")
+    restore.end("finished", "the new content had passed its checks")
     return Done(True, kept, staged)
-
-
-def _end(restore, outcome, detail):
-    recover.end(restore.path, restore.log, restore.steps, outcome, detail)
 
 
 def _prepare(restore, staged_path):
@@ -148,7 +152,7 @@ def _swap(restore, staged):
                 watch = _replace(restore, staged, held)
         except (errors.BackupError, OSError) as error:
             _undo(restore, error)
-            _end(restore, "undone", "the old content is in its place")
+            restore.end("undone", "the old content is in its place")
             raise
         row["detail"] = "the file was replaced" if replaced else "written in place, in one transaction"
     return replaced, watch
@@ -157,7 +161,7 @@ def _swap(restore, staged):
 def _undo(restore, cause):
     """What SQLite could not write in place it has undone itself; a replace is undone here, or by the next run."""
     try:
-        recover.undo_replace(restore.path, restore.log, existed=restore.plan.live != "absent")
+        recover.undo_replace(restore.path, restore.log, existed=restore.existed)
     except OSError as error:
         raise errors.RestoreFailed(
             f"the restore failed ({cause}), and so did its undoing ({error})",
@@ -185,8 +189,7 @@ def _write_in_place(restore, staged):
 
 def _replace(restore, staged, held):
     plan, log, path = restore.plan, restore.log, restore.path
-    existed = plan.live != "absent"
-    log.note(journal_room.CAPTURED, strategy="replace", existed=existed)
+    log.note(journal_room.CAPTURED, strategy="replace", existed=restore.existed)
     swap.dress(staged.path, path, _dress(plan.entry.manifest or {}))
     # Where SQLite failed to write in place it is not asked to fold the log either.
     live = plan.live if plan.strategy == "replace" else "damaged"

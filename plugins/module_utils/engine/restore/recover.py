@@ -15,11 +15,13 @@ exactly the content that had failed its checks, is ever overwritten, and a file 
 
 from __future__ import annotations
 
+import contextlib
+
 from .. import clock, errors, files, verify
 from . import journal as journal_room
 from . import plan as plan_room
+from . import shut as shut_room
 from . import swap
-from .shut import shut
 
 
 def settle(database, log, busy_timeout, undo=False):
@@ -147,16 +149,26 @@ def _replace(database, pending, log, busy_timeout, undo):
     if not unwanted and not undo and not _proven_corrupt(database, busy_timeout):
         return "finished", "the new file had been put in place and is sound"
     detail = "the old file is in its place" if existed else "there is no database, as before"
-    aside = journal_room.aside_path(database)
-    if not files.exists(aside if existed else database):
+    if not files.exists(journal_room.aside_path(database) if existed else database):
         _old_back(database, log, existed)
         return "undone", detail
-    plan_room.require_free(database)  # It can name them.
-    with shut(database, patience=busy_timeout), shut(aside, database, busy_timeout):
-        plan_room.require_free(database)
-        swap.keep_present(database)
+    with alone(database, busy_timeout):
+        kept = swap.keep(database, database)
         _old_back(database, log, existed)
-    return "undone", f"{detail}; what was there is kept as {swap.present_path(database)}"
+    return "undone", f"{detail}; what was there is kept as {kept}"
+
+
+@contextlib.contextmanager
+def alone(database, patience=shut_room.PATIENCE):
+    """Nobody uses the new file or the old one while the block runs: who has opened the one would write into the log of
+    the other by its name. Raises InUse, which names them, and DatabaseBusy where they stay for ``patience`` seconds.
+    """
+    plan_room.require_free(database)
+    with contextlib.ExitStack() as held:
+        held.enter_context(shut_room.shut(database, patience=patience))
+        held.enter_context(shut_room.shut(journal_room.aside_path(database), database, patience))
+        plan_room.require_free(database)
+        yield
 
 
 def undo_replace(database, log, *, existed):

@@ -8,11 +8,10 @@ it, where it can. Where it cannot the new content stays: a later rollback would 
 
 from __future__ import annotations
 
-from .. import database, errors, verify
+from .. import database, errors, files, verify
 from . import journal as journal_room
 from . import plan as plan_room
 from . import recover, swap
-from .shut import shut
 
 
 def roll_back(restore, kept, replaced, cause):
@@ -22,7 +21,7 @@ def roll_back(restore, kept, replaced, cause):
     if not restore.rollback or not possible:
         reason = "was not wanted" if not restore.rollback else "is not possible without a pre-restore backup"
         steps.skipped("rollback", f"it {reason}")
-        _end(restore, "finished", f"bringing the old one back {reason}")
+        restore.end("finished", f"the new content did not pass its checks, and bringing the old one back {reason}")
         raise errors.RestoreFailed(
             f"{cause.cause}; bringing the old content back {reason}",
             path=path,
@@ -41,15 +40,10 @@ def roll_back(restore, kept, replaced, cause):
         error.hint = f"The old content is kept in {errors.show(where)}; the next run tries again to bring it back."
         error.details["rolled_back"] = False
         raise error from problem
-    _end(restore, "undone", "the old one was brought back")
+    restore.end("undone", "the new content did not pass its checks, and the old one was brought back")
     raise errors.RolledBack(
         f"{cause.cause}; the old content was brought back", path=path, steps=steps.rows, rolled_back=True
     ) from cause
-
-
-def _end(restore, outcome, detail):
-    detail = f"the new content did not pass its checks, and {detail}"
-    recover.end(restore.path, restore.log, restore.steps, outcome, detail)
 
 
 class _NotNow(Exception):
@@ -58,8 +52,9 @@ class _NotNow(Exception):
 
 def _leave_new(restore, kept, cause, why):
     """The error of a restore whose new content stays: a rollback later on would take back what others commit to it."""
-    path, old = restore.path, swap.keep_old(restore.path)
-    _end(restore, "finished", f"others use it: {why}")
+    path, aside = restore.path, journal_room.aside_path(restore.path)
+    old = swap.keep(aside, path) if files.exists(aside) else None
+    restore.end("finished", f"the new content did not pass its checks, and others use it: {why}")
     where = [errors.show(place) for place in (kept and kept.shown, old) if place]
     hint = "The new content is in place and failed its checks"
     hint += f"; the old one is kept as {' and '.join(where)}." if where else "; there was none before."
@@ -73,12 +68,8 @@ def _leave_new(restore, kept, cause, why):
 
 
 def _rename_back(restore):
-    """Who has opened the new file would write into the log of the old one by its name: nobody may be there."""
-    path = restore.path
-    plan_room.require_free(path)  # It can name them.
-    with shut(path), shut(journal_room.aside_path(path), path):
-        plan_room.require_free(path)
-        recover.undo_replace(path, restore.log, existed=restore.plan.live != "absent")
+    with recover.alone(restore.path):
+        recover.undo_replace(restore.path, restore.log, existed=restore.existed)
     return "the old file was renamed back"
 
 

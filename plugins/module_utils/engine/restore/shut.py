@@ -27,14 +27,14 @@ except ImportError:  # Windows, where nothing that is open is renamed over.
 CAN_SHUT = hasattr(fcntl, "F_OFD_SETLK")
 # SQLite's pending byte, its reserved byte and the 510 bytes of its shared locks.
 _FIRST, _LENGTH = 0x40000000, 512
-_PATIENCE, _PAUSE = 0.1, 0.01
+PATIENCE, _PAUSE = 0.1, 0.01
 _PARTING = 30.0
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 STOP_IT = "The file is replaced only while nobody uses it: stop the application and run the command again."
 
 
 @contextlib.contextmanager
-def shut(path, live=None, patience=_PATIENCE):
+def shut(path, live=None, patience=PATIENCE):
     """Nobody gets SQLite's lock on the file while the block runs. Raises DatabaseBusy where somebody has it and stays,
     for ``patience`` seconds.
 

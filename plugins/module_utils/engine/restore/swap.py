@@ -282,34 +282,17 @@ def present_path(path):
     return os.path.join(directory, f".{base}.restore-set-aside")
 
 
-def keep_old(path):
-    """Keep the old file, which cannot be renamed back, where settling would keep the new one; its path, or None.
+def keep(source, path):
+    """Give the file ``source``, with the sidecars it has, a second name that no restore takes away; that name.
 
-    Crash: it is still aside as well, for whatever the journal says.
-    """
-    aside, kept = journal_room.aside_path(path), present_path(path)
-    if not files.exists(aside):
-        return None
-    for suffix in ("", *database.SIDECARS):
-        files.remove(kept + suffix)
-        if files.exists(aside + suffix):
-            _second_name(aside + suffix, kept + suffix)
-    return kept
-
-
-def keep_present(path):
-    """Give the file that is there a second name before the old one is renamed over it, with the sidecars it has.
-
-    Crash: the file under both names.
+    Crash: it is there under its own names as well.
     """
     kept = present_path(path)
     for suffix in ("", *database.SIDECARS):
         files.remove(kept + suffix)
-    _second_name(path, kept)
-    for suffix in database.SIDECARS:
-        if files.exists(path + suffix):
-            files.rename(path + suffix, kept + suffix)
-    files.sync_directory(os.path.dirname(path))
+        if files.exists(source + suffix):
+            _second_name(source + suffix, kept + suffix)
+    return kept
 
 
 def remove_new(path):
